@@ -1,0 +1,53 @@
+# Zicht op. `make` lists the targets; `make demo` and `make test` are all a stranger needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+export ZICHT_HOME ?= $(CURDIR)/var
+export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
+
+# uv from the PATH when it is new enough, otherwise one of our own, from the package registry.
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+
+.PHONY: help setup demo test test-fast test-service up lint format clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(CURDIR)/.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+setup: $(UV) ## make the environment in .venv (fetches uv when it is missing)
+	@$(UV) sync --frozen --quiet
+
+demo: setup ## sample deliveries through the real DAGs to a release, in ZICHT_HOME (./var)
+	@$(RUN) zicht demo
+
+test: setup ## all tests
+	$(RUN) pytest
+
+test-fast: setup ## tests without Airflow services
+	$(RUN) pytest tests/unit tests/pipeline tests/fault
+
+test-service: setup ## tests with a real scheduler, and what docker-compose.yml says, natively
+	$(RUN) pytest tests/service
+
+up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
+	@$(RUN) zicht up --port $(or $(PORT),8080)
+
+lint: setup ## ruff, mypy, sqlfluff, yamllint
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) sqlfluff lint --disable-progress-bar dbt_project
+	$(RUN) yamllint --strict .
+
+format: setup ## write the code in the agreed form
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+clean: ## remove the environment, caches and all state in ./var
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache
+	chmod -R u+w var 2>/dev/null || true
+	rm -rf var

@@ -1,0 +1,82 @@
+"""Small file operations that must hold under a crash: locks, atomic writes, whole-folder moves."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zicht.errors import BusyError
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds an exclusive lock on ``path`` for as long as the process lives and the block runs.
+
+    Raises:
+        BusyError: Z-BUSY-001 if ``wait`` is false and another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise BusyError(
+                f"another process is at work ({path.name}).",
+                remedy="Wait until it has finished; a lock goes with its process.",
+            ) from error
+        yield
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, content: str) -> None:
+    """Writes text so that a reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Writes ``document`` as indented JSON, atomically."""
+    write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file in UTF-8."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder if it is there; a name that is first hidden is never seen half-removed."""
+    if not folder.exists():
+        return
+    hidden = folder.with_name(f".removing-{folder.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    os.replace(folder, hidden)
+    shutil.rmtree(hidden)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Moves a folder by one rename and makes both ends durable."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    sync_folder(target.parent)
+    sync_folder(source.parent)

@@ -1,0 +1,100 @@
+"""Reference periods: a year, a quarter or a month, written as SDMX writes ``TIME_PERIOD``."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+_PATTERN = re.compile(r"^(?P<year>\d{4})(?:-(?:Q(?P<quarter>[1-4])|(?P<month>0[1-9]|1[0-2])))?$")
+_STATLINE = re.compile(r"^(?P<year>\d{4})(?P<kind>JJ|KW|MM)(?P<number>\d{2})$")
+
+
+class Cadence(StrEnum):
+    """How often a source describes the world."""
+
+    YEARLY = "yearly"
+    QUARTERLY = "quarterly"
+    MONTHLY = "monthly"
+
+    @property
+    def months(self) -> int:
+        """Length of one period, in months."""
+        return {"yearly": 12, "quarterly": 3, "monthly": 1}[self.value]
+
+
+@dataclass(frozen=True, order=True)
+class Period:
+    """One reference period: ``number`` counts from 1 within ``year`` (1 for a whole year)."""
+
+    year: int
+    number: int
+    cadence: Cadence
+
+    @classmethod
+    def parse(cls, text: str) -> Period:
+        """Reads ``2024``, ``2024-Q1`` or ``2024-01``.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        match = _PATTERN.match(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a reference period; write 2024, 2024-Q1 or 2024-01")
+        year = int(match["year"])
+        if match["quarter"]:
+            return cls(year, int(match["quarter"]), Cadence.QUARTERLY)
+        if match["month"]:
+            return cls(year, int(match["month"]), Cadence.MONTHLY)
+        return cls(year, 1, Cadence.YEARLY)
+
+    @classmethod
+    def from_statline(cls, code: str) -> Period:
+        """Reads StatLine period codes: ``2024JJ00``, ``2024KW01``, ``2024MM01``.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        match = _STATLINE.match(code.strip())
+        if match is None:
+            raise ValueError(f"{code!r} is not a StatLine period code")
+        year, number = int(match["year"]), int(match["number"])
+        if match["kind"] == "JJ":
+            return cls.parse(f"{year}")
+        return cls.parse(f"{year}-Q{number}" if match["kind"] == "KW" else f"{year}-{number:02d}")
+
+    @property
+    def start(self) -> date:
+        """First day."""
+        return date(self.year, (self.number - 1) * self.cadence.months + 1, 1)
+
+    @property
+    def end(self) -> date:
+        """Last day."""
+        month = self.number * self.cadence.months
+        return date(self.year, month, calendar.monthrange(self.year, month)[1])
+
+    def next(self) -> Period:
+        """The period that follows."""
+        if self.number * self.cadence.months == 12:
+            return Period(self.year + 1, 1, self.cadence)
+        return Period(self.year, self.number + 1, self.cadence)
+
+    def due(self, lag_days: int) -> date:
+        """The day on which a delivery with the given lag (days after the end) is expected."""
+        return self.end + timedelta(days=lag_days)
+
+    def lag(self, delivered: date) -> int:
+        """Days from the end of this period to ``delivered``."""
+        return (delivered - self.end).days
+
+    def __str__(self) -> str:
+        match self.cadence:
+            case Cadence.QUARTERLY:
+                return f"{self.year}-Q{self.number}"
+            case Cadence.MONTHLY:
+                return f"{self.year}-{self.number:02d}"
+            case _:
+                return f"{self.year}"
