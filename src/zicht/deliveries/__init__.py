@@ -1,0 +1,1 @@
+"""Deliveries: what providers hand over, from landing to the ledger or to quarantine."""

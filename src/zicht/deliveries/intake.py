@@ -1,0 +1,291 @@
+"""Intake: takes every complete delivery of a source from landing into the ledger or quarantine.
+
+Both ends are reached by one rename. Whatever moment the process is killed at, the delivery lies
+whole in landing, in ``raw/`` or in quarantine (or, for a move that was cut short, in a hidden
+folder that the next run completes), and running again ends in the same state.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zicht.checkpoints import checkpoint
+from zicht.clock import Clock, format_moment
+from zicht.contracts import Contract
+from zicht.deliveries.landing import complete_deliveries
+from zicht.deliveries.ledger import (
+    RECORD,
+    Record,
+    delivery_folder,
+    latest,
+    read_ledger,
+)
+from zicht.deliveries.package import Descriptor, read_descriptor, verify_files
+from zicht.deliveries.quarantine import Reason, recover_quarantine, refuse
+from zicht.deliveries.reading import load_delivery, write_empty_parquet, write_parquet
+from zicht.errors import DeliveryError
+from zicht.files import locked, move_folder, remove_tree, sync_folder, write_json
+from zicht.gates.contract import CODES, OWN_RULE_CODE, contract_suite
+from zicht.gates.engine import GateEngine
+from zicht.gates.model import GateResult
+from zicht.settings import Settings
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class IntakeReport:
+    """What became of the deliveries of one source in one run, by delivery id or folder name."""
+
+    source: str
+    accepted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+    def accepting(self, delivery: str) -> IntakeReport:
+        """A copy with one more accepted delivery."""
+        return replace(self, accepted=(*self.accepted, delivery))
+
+    def refusing(self, delivery: str) -> IntakeReport:
+        """A copy with one more refused delivery."""
+        return replace(self, refused=(*self.refused, delivery))
+
+    def noting(self, delivery: str) -> IntakeReport:
+        """A copy with one more unchanged delivery."""
+        return replace(self, unchanged=(*self.unchanged, delivery))
+
+
+def ensure_source(settings: Settings, contract: Contract) -> None:
+    """Makes the source's landing folder and its typed empty Parquet files, where they lack."""
+    (settings.landing / contract.source).mkdir(parents=True, exist_ok=True)
+    folder = delivery_folder(settings, contract.source, "none", "none")
+    for table in contract.tables:
+        target = folder / f"{table.name}.parquet"
+        if not target.exists():
+            partial = target.with_suffix(".partial")
+            write_empty_parquet(table, partial)
+            partial.replace(target)
+
+
+def _refusal(code: str, message: str, remedy: str) -> DeliveryError:
+    return DeliveryError(message, code=code, remedy=remedy)
+
+
+def _check_agreed(contract: Contract, descriptor: Descriptor, records: Sequence[Record]) -> None:
+    if descriptor.source != contract.source:
+        raise _refusal(
+            "Z-DEL-007",
+            f"the delivery lies under {contract.source} and says it is of {descriptor.source}.",
+            "Drop it in the folder of its own source.",
+        )
+    period = descriptor.reference_period
+    if period.cadence is not contract.cadence or period < contract.first_period:
+        raise _refusal(
+            "Z-DEL-008",
+            f"reference period {period} is outside the contract, which covers "
+            f"{contract.cadence.value} periods from {contract.first_period}.",
+            "Deliver a period that the contract covers, or agree on a new version of it.",
+        )
+    if period.start > descriptor.delivered_at.date():
+        raise _refusal(
+            "Z-DEL-008",
+            f"reference period {period} had not begun when the delivery was made "
+            f"({format_moment(descriptor.delivered_at)}).",
+            "Correct the period or the moment of delivery in the descriptor.",
+        )
+    expected = {table.name for table in contract.tables}
+    found = [resource.name for resource in descriptor.resources]
+    if sorted(found) != sorted(expected):
+        raise _refusal(
+            "Z-DEL-009",
+            f"the delivery holds {', '.join(sorted(found))} where the contract has "
+            f"{', '.join(sorted(expected))}.",
+            "Deliver each table of the contract once.",
+        )
+    for record in records:
+        if record.id == descriptor.id and record.content_hash != descriptor.content_hash:
+            raise _refusal(
+                "Z-DEL-010",
+                f"a delivery with the id {descriptor.id} and other content was accepted before.",
+                "Deliveries are never edited: give a correction its own id, and say what it "
+                "supersedes.",
+            )
+    if descriptor.supersedes and descriptor.supersedes not in {record.id for record in records}:
+        raise _refusal(
+            "Z-DEL-011",
+            f"it supersedes {descriptor.supersedes}, which was never accepted.",
+            "Correct or leave out 'supersedes'.",
+        )
+
+
+def _reasons(result: GateResult, table: str, file_name: str) -> list[Reason]:
+    return [
+        Reason(
+            code=CODES.get(failure.check, OWN_RULE_CODE),
+            file=file_name,
+            rule=failure.check,
+            message=failure.error or failure.description,
+            remedy=failure.remedy,
+            n_rows=failure.n_unexpected,
+            rows=failure.rows,
+            observed=failure.observed,
+        )
+        for failure in result.failures
+        if failure.relation in (table, f"text_{table}")
+    ]
+
+
+class _Intake:
+    """One run over one source; holds the gate engine, which is costly to start."""
+
+    def __init__(
+        self, settings: Settings, contract: Contract, clock: Clock, say: Say, engine: GateEngine
+    ) -> None:
+        self.settings, self.contract, self.clock, self.say = settings, contract, clock, say
+        self.engine = engine
+        self.scratch = settings.scratch / f"intake-{contract.source}.duckdb"
+
+    def gate_1(self, folder: Path, descriptor: Descriptor) -> tuple[GateResult, dict[str, int]]:
+        rows = load_delivery(self.settings, self.contract, folder, descriptor, self.scratch)
+        checkpoint("intake-loaded")
+        suites = [
+            suite
+            for table in self.contract.tables
+            for suite in contract_suite(self.contract, table, descriptor.reference_period)
+        ]
+        result = self.engine.run(
+            self.scratch, suites, gate=1, subject=descriptor.id, checked_at=self.clock()
+        )
+        return result, dict(rows)
+
+    def commit(self, folder: Path, descriptor: Descriptor, record: Record) -> None:
+        source, period = self.contract.source, descriptor.reference_period
+        target = delivery_folder(self.settings, source, period, descriptor.id)
+        incoming = self.settings.raw / source / f".incoming-{descriptor.id}"
+        remove_tree(incoming)
+        incoming.mkdir(parents=True)
+        for table in self.contract.tables:
+            write_parquet(self.scratch, table, incoming / f"{table.name}.parquet")
+        checkpoint("intake-written")
+        write_json(incoming / RECORD, record.to_json())
+        sync_folder(incoming)
+        checkpoint("intake-recorded")
+        move_folder(incoming, target)
+        checkpoint("intake-committed")
+        remove_tree(folder)
+
+    def take(self, folder: Path, report: IntakeReport) -> IntakeReport:
+        """Deals with one delivery and says what became of it."""
+        records = read_ledger(self.settings, self.contract.source)
+        descriptor: Descriptor | None = None
+        result: GateResult | None = None
+        try:
+            descriptor = read_descriptor(folder)
+            _check_agreed(self.contract, descriptor, records)
+            verify_files(folder, descriptor)
+            if self.is_known(descriptor, records):
+                return self.note_unchanged(folder, descriptor, report)
+            result, rows = self.gate_1(folder, descriptor)
+            reasons = [
+                reason
+                for resource in descriptor.resources
+                for reason in _reasons(result, resource.name, resource.path)
+            ]
+            # Without the right columns every other rule fails too, and says nothing more.
+            reasons = [r for r in reasons if r.rule == "columns"] or reasons
+        except DeliveryError as error:
+            reasons = [Reason.from_error(error)]
+        name = descriptor.id if descriptor else folder.name
+        if reasons:
+            refuse(self.settings, self.contract.source, folder, descriptor, reasons, self.clock())
+            first = reasons[0]
+            self.say(f"  refused   {name}: {first.code} {first.message}")
+            return report.refusing(name)
+        assert descriptor is not None
+        assert result is not None
+        record = Record(
+            id=descriptor.id,
+            source=descriptor.source,
+            reference_period=descriptor.reference_period,
+            observation_status=descriptor.observation_status,
+            delivered_at=descriptor.delivered_at,
+            accepted_at=self.clock(),
+            is_archive=descriptor.is_archive,
+            supersedes=descriptor.supersedes,
+            content_hash=descriptor.content_hash,
+            contract_version=self.contract.version,
+            rows=rows,
+            warnings=tuple(warning.check for warning in result.warnings),
+        )
+        self.commit(folder, descriptor, record)
+        self.say(f"  accepted  {name} ({sum(rows.values())} rows)")
+        return report.accepting(name)
+
+    def is_known(self, descriptor: Descriptor, records: Sequence[Record]) -> bool:
+        """Whether this content is the last accepted one for its period and status."""
+        if any(record.id == descriptor.id for record in records):
+            return True
+        key = (self.contract.source, descriptor.reference_period, descriptor.observation_status)
+        last = latest(records, self.clock()).get(key)
+        return last is not None and last.content_hash == descriptor.content_hash
+
+    def note_unchanged(
+        self, folder: Path, descriptor: Descriptor, report: IntakeReport
+    ) -> IntakeReport:
+        """Notes that a delivery brought nothing new, and takes it out of landing."""
+        note = self.settings.raw / self.contract.source / "unchanged" / f"{descriptor.id}.json"
+        if not note.exists():
+            write_json(note, {**descriptor.to_json(), "noted_at": format_moment(self.clock())})
+        remove_tree(folder)
+        self.say(f"  unchanged {descriptor.id}")
+        return report.noting(descriptor.id)
+
+
+def _recover(settings: Settings, source: str) -> None:
+    for leftover in (settings.raw / source).glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in (settings.landing / source).glob(".removing-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    recover_quarantine(settings, source)
+
+
+def _in_order(folders: Sequence[Path]) -> list[Path]:
+    """By moment of hand-over, so that a correction comes after what it supersedes."""
+
+    def moment(folder: Path) -> str:
+        try:
+            return format_moment(read_descriptor(folder).delivered_at)
+        except (DeliveryError, OSError):
+            return ""
+
+    return sorted(folders, key=lambda folder: (moment(folder), folder.name))
+
+
+def take_in(settings: Settings, contract: Contract, clock: Clock, say: Say) -> IntakeReport:
+    """Takes in all complete deliveries of one source, and looks again until none is left.
+
+    A delivery that is not what was agreed goes to quarantine and is in ``refused``; that is a
+    result, not an error. Safe to kill and to run again at any point.
+
+    Raises:
+        ConfigurationError: if the contract cannot be turned into a suite.
+        OSError: if the disk fails; the delivery concerned still lies in landing.
+    """
+    ensure_source(settings, contract)
+    report = IntakeReport(contract.source)
+    with locked(settings.locks / f"intake-{contract.source}.lock"), ExitStack() as stack:
+        _recover(settings, contract.source)
+        intake: _Intake | None = None
+        while folders := complete_deliveries(settings, contract.source):
+            if intake is None:
+                engine = stack.enter_context(GateEngine())
+                intake = _Intake(settings, contract, clock, say, engine)
+                stack.callback(intake.scratch.unlink, missing_ok=True)
+            for folder in _in_order(folders):
+                report = intake.take(folder, report)
+                checkpoint("intake-one-done")
+    return report

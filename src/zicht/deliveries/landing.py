@@ -1,0 +1,35 @@
+"""The landing zone: what providers dropped, untouched, one folder per delivery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zicht.deliveries.package import DESCRIPTOR
+from zicht.settings import Settings
+
+
+def _folders(settings: Settings, source: str) -> list[Path]:
+    base = settings.landing / source
+    if not base.is_dir():
+        return []
+    return sorted(
+        entry
+        for entry in base.iterdir()
+        if not entry.name.startswith(".") and entry.is_dir() and not entry.is_symlink()
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    # A link counts as present, so that it is refused with a reason and not ignored for ever.
+    descriptor = folder / DESCRIPTOR
+    return descriptor.is_file() or descriptor.is_symlink()
+
+
+def complete_deliveries(settings: Settings, source: str) -> list[Path]:
+    """Folders in landing that have their descriptor, in order of name. Costs one listing."""
+    return [folder for folder in _folders(settings, source) if _is_complete(folder)]
+
+
+def incomplete_deliveries(settings: Settings, source: str) -> list[Path]:
+    """Folders in landing that wait for their descriptor."""
+    return [folder for folder in _folders(settings, source) if not _is_complete(folder)]

@@ -1,0 +1,147 @@
+"""Quarantine: refused deliveries, whole, each with a report of why and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from zicht.checkpoints import checkpoint
+from zicht.clock import format_moment
+from zicht.deliveries.package import Descriptor
+from zicht.errors import ZichtError
+from zicht.files import move_folder, read_json, sync_folder, write_json
+from zicht.settings import Settings
+
+REPORT = "report.json"
+PAYLOAD = "payload"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a delivery was refused.
+
+    Attributes:
+        code: stable error code, see the reference page on errors.
+        file: the data file concerned; empty when it is the delivery as a whole.
+        rule: name of the rule that does not hold; empty for a fault found before gate 1.
+        message: what is wrong.
+        remedy: what the provider can do.
+        n_rows: how many rows break the rule, where that can be said.
+        rows: a sample of them: ``_row``, ``column``, ``value``.
+        observed: what gate 1 saw, for a rule about the file as a whole.
+    """
+
+    code: str
+    file: str
+    rule: str
+    message: str
+    remedy: str
+    n_rows: int | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    observed: Any = None
+
+    @classmethod
+    def from_error(cls, error: ZichtError) -> Reason:
+        """A reason from an error that was found before gate 1."""
+        return cls(error.code, "", "", error.message, error.remedy)
+
+    def to_json(self) -> dict[str, Any]:
+        """This reason as JSON-able values."""
+        return {
+            "code": self.code,
+            "file": self.file,
+            "rule": self.rule,
+            "message": self.message,
+            "remedy": self.remedy,
+            "n_rows": self.n_rows,
+            "rows": [dict(row) for row in self.rows],
+            "observed": self.observed,
+        }
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One refused delivery, as its report tells it."""
+
+    delivery: str
+    source: str
+    reference_period: str | None
+    refused_at: str
+    reasons: tuple[Mapping[str, Any], ...]
+    folder: Path
+
+
+def _free_name(base: Path, name: str) -> str:
+    candidate, number = name, 2
+    while (base / candidate).exists():
+        candidate, number = f"{name}.{number}", number + 1
+    return candidate
+
+
+def refuse(
+    settings: Settings,
+    source: str,
+    folder: Path,
+    descriptor: Descriptor | None,
+    reasons: Sequence[Reason],
+    now: datetime,
+) -> Path:
+    """Moves the delivery in ``folder`` into quarantine with its report, by renames only.
+
+    Returns:
+        The folder in quarantine: ``report.json`` and the delivery itself under ``payload/``.
+    """
+    base = settings.quarantine / source
+    incoming = base / f".incoming-{folder.name}"
+    incoming.mkdir(parents=True, exist_ok=True)
+    write_json(
+        incoming / REPORT,
+        {
+            "delivery": descriptor.id if descriptor else folder.name,
+            "landing_name": folder.name,
+            "source": source,
+            "reference_period": str(descriptor.reference_period) if descriptor else None,
+            "refused_at": format_moment(now),
+            "reasons": [reason.to_json() for reason in reasons],
+        },
+    )
+    checkpoint("quarantine-reported")
+    os.replace(folder, incoming / PAYLOAD)
+    sync_folder(incoming)
+    checkpoint("quarantine-moved")
+    target = base / _free_name(base, folder.name)
+    move_folder(incoming, target)
+    return target
+
+
+def recover_quarantine(settings: Settings, source: str) -> None:
+    """Completes moves that were cut short: with the payload inside, finish; without, forget."""
+    base = settings.quarantine / source
+    for incoming in sorted(base.glob(".incoming-*")):
+        if (incoming / PAYLOAD).exists():
+            move_folder(incoming, base / _free_name(base, incoming.name.removeprefix(".incoming-")))
+        else:
+            shutil.rmtree(incoming)
+
+
+def read_quarantine(settings: Settings, source: str | None = None) -> list[Refusal]:
+    """All refusals, or those of one source, oldest first."""
+    refusals = []
+    for path in settings.quarantine.glob(f"{source or '*'}/[!.]*/{REPORT}"):
+        document = read_json(path)
+        refusals.append(
+            Refusal(
+                delivery=document["delivery"],
+                source=document["source"],
+                reference_period=document["reference_period"],
+                refused_at=document["refused_at"],
+                reasons=tuple(document["reasons"]),
+                folder=path.parent,
+            )
+        )
+    return sorted(refusals, key=lambda r: (r.refused_at, r.source, r.delivery))

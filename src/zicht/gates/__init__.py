@@ -1,0 +1,1 @@
+"""Gates: what must hold before data may take the next step, and what was found."""
