@@ -1,0 +1,136 @@
+{#- The pairs that the mart at hand shows, as a query: reference_period, cube_vintage, vintage, known_at, lag_days. -#}
+{% macro shown_pairs_query(cube=none) -%}
+{%- for pair in shown_pairs(cube) -%}
+select
+    {{ literal(pair.reference_period) }} as reference_period,
+    {{ literal(pair.cubes[cube]) if cube is not none else 'cast(null as varchar)' }} as cube_vintage,
+    {{ literal(pair.vintage) }} as vintage,
+    cast({{ literal(pair.known_at) }} as timestamptz) as known_at,
+    cast({{ pair.lag_days | int }} as integer) as lag_days
+{%- if not loop.last %}
+union all
+{% endif -%}
+{%- else -%}
+select
+    cast(null as varchar) as reference_period,
+    cast(null as varchar) as cube_vintage,
+    cast(null as varchar) as vintage,
+    cast(null as timestamptz) as known_at,
+    cast(null as integer) as lag_days
+where false
+{%- endfor %}
+{%- endmacro %}
+
+{#-
+  The cells of one measure in the vintages that the mart at hand shows: region_code, region_level, geo_year,
+  reference_period, vintage (of the mart), value, is_provisional, is_estimated, known_at, lag_days.
+-#}
+{% macro selected_cells(cube, measure) -%}
+select
+    cells.region_code,
+    cells.region_level,
+    cells.geo_year,
+    cells.reference_period,
+    shown.vintage,
+    cells.value,
+    cells.is_provisional,
+    cells.is_estimated,
+    shown.known_at,
+    shown.lag_days
+from {{ ref(cube) }} as cells
+inner join (
+    {{ shown_pairs_query(cube) | indent(4) }}
+) as shown
+    on
+        cells.reference_period = shown.reference_period
+        and cells.vintage = shown.cube_vintage
+where cells.measure = {{ literal(measure) }}
+{%- endmacro %}
+
+{#-
+  Inhabitants of all ages on 1 January of the year, as a denominator: region_code, reference_period, value,
+  is_provisional, is_estimated.
+-#}
+{% macro inhabitants_on_1_january() -%}
+select
+    population.region_code,
+    shown.reference_period,
+    cast(population.population_1jan as double) as value,
+    false as is_provisional,
+    population.is_estimated
+from {{ ref('dim_population') }} as population
+inner join (
+    {{ shown_pairs_query() | indent(4) }}
+) as shown
+    on population.reference_year = {{ year_of('shown.reference_period') }}
+{%- endmacro %}
+
+{#-
+  The standard columns of a mart, for a rate of two CTEs. The value is not rounded here: whoever presents
+  it rounds to the indicator's `decimals`, at the very end.
+
+  Args:
+    numerator: name of a CTE made by selected_cells.
+    denominator: name of a CTE with region_code, reference_period, value, is_provisional, is_estimated.
+    per: factor, for example 1000 for a figure per 1,000.
+-#}
+{% macro rate(numerator, denominator, per) -%}
+select
+    region_code,
+    region_level,
+    geo_year,
+    reference_period,
+    vintage,
+    numerator,
+    denominator,
+    rate as value,
+    rate is not null and has_provisional_part as is_provisional,
+    rate is not null and has_estimated_part as is_estimated,
+    rate is null as is_missing,
+    known_at,
+    lag_days
+from (
+    select
+        upper_part.region_code,
+        upper_part.region_level,
+        upper_part.geo_year,
+        upper_part.reference_period,
+        upper_part.vintage,
+        upper_part.value as numerator,
+        lower_part.value as denominator,
+        {{ per }} * upper_part.value / nullif(lower_part.value, 0) as rate,
+        upper_part.is_provisional or coalesce(lower_part.is_provisional, false) as has_provisional_part,
+        upper_part.is_estimated or coalesce(lower_part.is_estimated, false) as has_estimated_part,
+        upper_part.known_at,
+        upper_part.lag_days
+    from {{ numerator }} as upper_part
+    left join {{ denominator }} as lower_part
+        on
+            upper_part.region_code = lower_part.region_code
+            and upper_part.reference_period = lower_part.reference_period
+) as rated
+order by reference_period, region_code
+{%- endmacro %}
+
+{#-
+  The standard columns of a mart, for a count: the cells of one CTE made by selected_cells. There is no
+  denominator. Fractional only where a split was recast.
+-#}
+{% macro count_of(numerator) -%}
+select
+    region_code,
+    region_level,
+    geo_year,
+    reference_period,
+    vintage,
+    value as numerator,
+    cast(null as double) as denominator,
+    value,
+    value is not null and is_provisional as is_provisional,
+    value is not null and is_estimated as is_estimated,
+    value is null as is_missing,
+    known_at,
+    lag_days
+from {{ numerator }}
+order by reference_period, region_code
+{%- endmacro %}

@@ -1,0 +1,14 @@
+{{
+    recast_public_cube(
+        'stg_cbs_measures__measures',
+        measures=[
+            'n_inhabitants',
+            'n_low_income_households',
+            'n_social_assistance',
+            'n_general_assistance',
+            'n_homeless_assistance',
+            'n_dwellings',
+            'n_establishments',
+        ]
+    )
+}}

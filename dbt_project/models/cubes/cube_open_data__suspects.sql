@@ -1,0 +1,14 @@
+{{
+    recast_public_cube(
+        'stg_cbs_suspects__suspects',
+        measures=[
+            'n_suspects',
+            'n_suspects_property',
+            'n_suspects_vandalism',
+            'n_suspects_violence',
+            'n_suspects_traffic',
+            'n_suspects_drugs',
+            'n_suspects_firearms',
+        ]
+    )
+}}
