@@ -140,7 +140,7 @@ class GateEngine:
             ConfigurationError: Z-CFG-020 for an expectation that does not exist, Z-CFG-022 for
                 arguments that it does not take, Z-CFG-023 when there is nothing to check. Nothing
                 has been run then.
-            GateError: Z-GATE-002 if the file cannot be opened.
+            GateError: Z-GATE-010 if the file cannot be opened.
         """
         if not any(suite.checks for suite in suites):
             raise ConfigurationError(
@@ -213,7 +213,7 @@ class GateEngine:
         except duckdb.Error as error:
             raise GateError(
                 f"{database} cannot be read: {_one_line(str(error))}",
-                code="Z-GATE-002",
+                code="Z-GATE-010",
                 remedy="See that the step before wrote it and that nothing still writes to it.",
             ) from error
         try:
