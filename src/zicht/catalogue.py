@@ -1,0 +1,202 @@
+"""The catalogue: what dbt's manifest says of cubes, marts and indicators; no theme is named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from zicht.errors import ConfigurationError
+
+_PACKAGE = "zicht"
+_GEOGRAPHY = "/geography/"
+
+
+class Alignment(StrEnum):
+    """How a period of an input belongs to a period of the cube."""
+
+    SAME_PERIOD = "same_period"
+    STOCK_1_JANUARY = "stock_1_january"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One source of a cube and how its periods align with those of the cube."""
+
+    source: str
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
+class Cube:
+    """A cube model.
+
+    Attributes:
+        name: model name.
+        inputs: its sources; the first one sets the periods.
+        definition: sha256 over its SQL, that of the models below it, and the macros they use.
+        geography: sha256 over the geography seeds below it; empty when it uses none.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    definition: str
+    geography: str
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A mart model that holds one indicator.
+
+    Attributes:
+        name: model name.
+        cubes: the cubes that it reads.
+        definition: sha256 as for a cube, its own SQL included.
+        geography: sha256 over the geography seeds below it.
+        indicator: the definition in ``meta.indicator``.
+        sources: the sources that it rests on in fact, whatever its definition says.
+    """
+
+    name: str
+    cubes: tuple[str, ...]
+    definition: str
+    geography: str
+    indicator: Mapping[str, Any]
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All cubes and indicator marts of the project, and the names of its staging models."""
+
+    cubes: Mapping[str, Cube]
+    marts: Mapping[str, Mart]
+    staging: tuple[str, ...]
+    dimensions: tuple[str, ...]
+
+
+def _closure(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
+    found: set[str] = set()
+    todo = [unique_id]
+    while todo:
+        current = todo.pop()
+        if current in found:
+            continue
+        found.add(current)
+        entry = manifest["nodes"].get(current) or manifest["macros"].get(current) or {}
+        depends = entry.get("depends_on") or {}
+        todo += [*depends.get("nodes", ()), *depends.get("macros", ())]
+    return found
+
+
+def _digest(parts: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(parts):
+        digest.update(f"{name}\0{content}\0".encode())
+    return digest.hexdigest()
+
+
+def _hashes(manifest: Mapping[str, Any], unique_id: str) -> tuple[str, str]:
+    code: list[tuple[str, str]] = []
+    geography: list[tuple[str, str]] = []
+    for item in _closure(manifest, unique_id):
+        kind, package = item.split(".")[:2]
+        if package != _PACKAGE:
+            continue
+        if kind == "model":
+            code.append((item, manifest["nodes"][item]["raw_code"]))
+        elif kind == "macro":
+            code.append((item, manifest["macros"][item]["macro_sql"]))
+        elif kind == "seed":
+            node = manifest["nodes"][item]
+            pair = (item, node["checksum"]["checksum"])
+            (geography if _GEOGRAPHY in node["original_file_path"] else code).append(pair)
+    return _digest(code), _digest(geography) if geography else ""
+
+
+def _sources(manifest: Mapping[str, Any], unique_id: str) -> tuple[str, ...]:
+    parts = (item.split(".") for item in _closure(manifest, unique_id))
+    return tuple(sorted({part[2] for part in parts if part[0] == "source"}))
+
+
+def _inputs(node: Mapping[str, Any]) -> tuple[Input, ...]:
+    meta = node["config"].get("meta") or {}
+    try:
+        return tuple(Input(i["source"], Alignment(i["alignment"])) for i in meta["inputs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{node['original_file_path']}: the cube does not say its inputs ({error}).",
+            code="Z-CFG-030",
+            remedy="Add config.meta.inputs with source and alignment in the YAML beside it.",
+        ) from error
+
+
+def _indicator(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    indicator = (node["config"].get("meta") or {}).get("indicator")
+    if not isinstance(indicator, dict):
+        raise ConfigurationError(
+            f"{node['original_file_path']}: the mart has no meta.indicator.",
+            code="Z-CFG-031",
+            remedy="Describe the indicator in the YAML beside it; see the how-to.",
+        )
+    needed = {"id", "theme", "label", "description", "unit", "decimals"}
+    needed |= {"policy", "kind", "sources"}
+    if missing := sorted(needed - set(indicator)):
+        raise ConfigurationError(
+            f"{node['original_file_path']}: meta.indicator lacks {', '.join(missing)}.",
+            code="Z-CFG-031",
+            remedy="Add it in the YAML beside the mart; see the how-to.",
+        )
+    return dict(indicator)
+
+
+def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:
+    """Reads the catalogue from dbt's manifest.
+
+    Raises:
+        ConfigurationError: Z-CFG-030 or Z-CFG-031 naming the model whose YAML is incomplete,
+            Z-CFG-032 when two marts define the same indicator.
+    """
+    cubes: dict[str, Cube] = {}
+    marts: dict[str, Mart] = {}
+    other: dict[str, list[str]] = {"stg": [], "dim": []}
+    models = {
+        unique_id: node
+        for unique_id, node in sorted(manifest["nodes"].items())
+        if node["resource_type"] == "model" and node["package_name"] == _PACKAGE
+    }
+    for unique_id, node in models.items():
+        prefix, name = node["name"].split("_")[0], node["name"]
+        if prefix == "cube":
+            cubes[name] = Cube(name, _inputs(node), *_hashes(manifest, unique_id))
+        elif prefix in other:
+            other[prefix].append(name)
+    seen: dict[str, str] = {}
+    for unique_id, node in models.items():
+        if not node["name"].startswith("mart_"):
+            continue
+        used = tuple(
+            sorted(
+                models[item]["name"]
+                for item in node["depends_on"]["nodes"]
+                if item in models and models[item]["name"] in cubes
+            )
+        )
+        indicator = _indicator(node)
+        if indicator["id"] in seen:
+            raise ConfigurationError(
+                f"{node['name']} and {seen[indicator['id']]} both define {indicator['id']}.",
+                code="Z-CFG-032",
+                remedy="Give each indicator its own id.",
+            )
+        seen[indicator["id"]] = node["name"]
+        marts[node["name"]] = Mart(
+            node["name"],
+            used,
+            *_hashes(manifest, unique_id),
+            indicator,
+            _sources(manifest, unique_id),
+        )
+    return Catalogue(cubes, marts, tuple(other["stg"]), tuple(other["dim"]))
