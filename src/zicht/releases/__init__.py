@@ -1,0 +1,1 @@
+"""Releases: from protected values to published files, and the pointer that readers follow."""

@@ -1,0 +1,256 @@
+"""Builds a candidate: the files of a release, written new from protected values.
+
+Nothing here opens the confidential warehouse but to read the region list, which is public; the
+observations come from the protected Parquet file that the wall wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from zicht.catalogue import Mart
+from zicht.clock import format_moment
+from zicht.deliveries.package import sha256_of
+from zicht.deliveries.reading import literal, quoted
+from zicht.expected import SourceStatus
+from zicht.files import move_folder, remove_tree
+from zicht.releases.schema import PublishedSchema, PublishedTable
+
+DATABASE = "marts.duckdb"
+
+# One status per figure, the first that applies; all that apply are in obs_flags.
+_STATUS = (
+    ("is_suppressed", "Q", "suppressed"),
+    ("is_missing", "O", "missing"),
+    ("is_estimated", "E", "estimated"),
+    ("is_provisional", "P", "provisional"),
+)
+
+
+@dataclass(frozen=True)
+class CandidateInput:
+    """What a candidate is made of.
+
+    Attributes:
+        protected: Parquet file with the cells as they left the wall.
+        regions: Parquet file with the regions of the geography year.
+        marts: the indicator definitions.
+        statuses: the state of the sources.
+        earlier: the rows of ``releases`` so far.
+        released_at: the moment that the release carries.
+        as_of: knowledge up to this moment.
+        geo_year: geography year.
+        code_version: version of the code.
+    """
+
+    protected: Path
+    regions: Path
+    marts: Sequence[Mart]
+    statuses: Sequence[SourceStatus]
+    earlier: Sequence[Mapping[str, Any]]
+    released_at: datetime
+    as_of: datetime
+    geo_year: int
+    code_version: str
+
+
+def indicator_rows(marts: Sequence[Mart]) -> list[dict[str, Any]]:
+    """The rows of ``indicators``: the definitions, flat."""
+    rows = []
+    for mart in marts:
+        meta = mart.indicator
+        caveats = meta.get("caveats") or {}
+        rows.append(
+            {
+                "indicator_id": meta["id"],
+                "theme": meta["theme"],
+                "label_nl": meta["label"]["nl"],
+                "label_en": meta["label"]["en"],
+                "description_nl": meta["description"]["nl"],
+                "description_en": meta["description"]["en"],
+                "unit": meta["unit"]["code"],
+                "unit_nl": meta["unit"]["nl"],
+                "unit_en": meta["unit"]["en"],
+                "numerator": meta.get("numerator"),
+                "denominator": meta.get("denominator"),
+                "factor": meta.get("factor"),
+                "decimals": meta.get("decimals"),
+                "sources": ";".join(meta["sources"]),
+                "policy": meta["policy"],
+                "kind": meta["kind"],
+                "rounding_base": meta.get("rounding_base"),
+                "lowest_region_level": meta.get("lowest_region_level", "municipality"),
+                "is_action_perspective": bool(meta.get("action_perspective", False)),
+                "caveats_nl": " ".join(caveats.get("nl") or ()),
+                "caveats_en": " ".join(caveats.get("en") or ()),
+            }
+        )
+    return rows
+
+
+def source_rows(statuses: Sequence[SourceStatus]) -> list[dict[str, Any]]:
+    """The rows of ``sources``: agreed and measured lag, what is expected when."""
+    return [
+        {
+            "source": status.source,
+            "title_nl": status.contract.title["nl"],
+            "title_en": status.contract.title["en"],
+            "owner": status.contract.owner,
+            "cadence": status.contract.cadence.value,
+            "agreed_lag_days": status.contract.lag_days,
+            "last_period": str(status.last.reference_period) if status.last else None,
+            "last_status": status.last.observation_status.value if status.last else None,
+            "delivered_at": format_moment(status.last.delivered_at) if status.last else None,
+            "known_at": format_moment(status.last.known_at) if status.last else None,
+            "lag_days": status.last.lag_days if status.last else None,
+            "next_period": str(status.next_period),
+            "next_due": status.next_due.isoformat(),
+            "is_overdue": status.days_overdue > 0,
+            "n_deliveries": status.n_deliveries,
+            "n_refused": status.n_refused,
+        }
+        for status in statuses
+    ]
+
+
+def content_hash(protected: Path, marts: Sequence[Mart], geo_year: int, schema_version: str) -> str:
+    """What a release says, as a hash: equal figures and definitions give the same one."""
+    digest = hashlib.sha256(f"{schema_version}\0{geo_year}\0".encode())
+    digest.update(sha256_of(protected).encode())
+    for row in indicator_rows(marts):
+        digest.update(repr(sorted(row.items(), key=lambda item: item[0])).encode())
+    return digest.hexdigest()
+
+
+def _observations(content: CandidateInput, release_id: str) -> str:
+    cases = " ".join(f"when {column} then '{code}'" for column, code, _ in _STATUS)
+    flags = ", ".join(f"case when {column} then '{flag}' end" for column, _, flag in _STATUS)
+    return f"""
+        select
+            c.indicator_id, c.theme, c.region_code, c.region_level, c.geo_year, c.reference_period,
+            case
+                when c.is_suppressed or c.is_missing then null
+                else round(c.value, i.decimals)
+            end as value,
+            i.unit,
+            case {cases} else 'A' end as obs_status,
+            array_to_string(list_filter([{flags},
+                case when c.value = 0 and i.rounding_base > 0 then 'rounded_zero' end],
+                lambda flag: flag is not null), ';') as obs_flags,
+            case when c.is_suppressed then 'C' else 'F' end as conf_status,
+            c.known_at, c.vintage, c.lag_days, {literal(release_id)} as release_id
+        from read_parquet({literal(str(content.protected))}) as c
+        join indicators as i using (indicator_id)
+    """
+
+
+def _create(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> None:
+    columns = ", ".join(f"{quoted(c.name)} {c.sql_type}" for c in table.columns)
+    connection.execute(f"create table {table.name} ({columns})")
+    comment = f"{table.description['nl']} / {table.description['en']}"
+    connection.execute(f"comment on table {table.name} is {literal(comment)}")
+    for column in table.columns:
+        comment = f"{column.description['nl']} / {column.description['en']}"
+        connection.execute(
+            f"comment on column {table.name}.{quoted(column.name)} is {literal(comment)}"
+        )
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, table: PublishedTable, query: str) -> None:
+    columns = ", ".join(
+        f"cast({quoted(c.name)} as {c.sql_type}) as {quoted(c.name)}" for c in table.columns
+    )
+    key = ", ".join(table.key)
+    connection.execute(f"insert into {table.name} select {columns} from ({query}) order by {key}")
+
+
+def _fill_rows(
+    connection: duckdb.DuckDBPyConnection, table: PublishedTable, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    names = [column.name for column in table.columns]
+    frame = pd.DataFrame([[row[name] for name in names] for row in rows], columns=names)
+    connection.register("rows_to_insert", frame.astype(object).where(frame.notna(), None))
+    _fill(connection, table, "select * from rows_to_insert")
+    connection.unregister("rows_to_insert")
+
+
+def _neutral(table: PublishedTable) -> str:
+    """Select list for CSV: text that a spreadsheet would run as a formula gets an apostrophe."""
+    return ", ".join(
+        f"case when regexp_matches({quoted(c.name)}, '^[=+\\-@\\t\\r]') "
+        f"then '''' || {quoted(c.name)} else {quoted(c.name)} end as {quoted(c.name)}"
+        if c.sql_type == "VARCHAR"
+        else quoted(c.name)
+        for c in table.columns
+    )
+
+
+def build_candidate(
+    folder: Path, release_id: str, content: CandidateInput, schema: PublishedSchema
+) -> dict[str, int]:
+    """Writes the files of a candidate to ``folder``, which appears whole or not at all.
+
+    Files: ``marts.duckdb``, and per table ``<table>.parquet`` and ``<table>.csv`` (UTF-8, comma,
+    decimal point), rows in the order of the key.
+
+    Returns:
+        Rows per table.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    remove_tree(partial)
+    partial.mkdir(parents=True)
+    tables = {table.name: table for table in schema.tables}
+    counts: dict[str, int] = {}
+    with duckdb.connect(str(partial / DATABASE)) as connection:
+        connection.execute("set threads = 1")
+        connection.execute("set timezone = 'UTC'")
+        for table in schema.tables:
+            _create(connection, table)
+        _fill_rows(connection, tables["indicators"], indicator_rows(content.marts))
+        _fill_rows(connection, tables["sources"], source_rows(content.statuses))
+        _fill(
+            connection,
+            tables["regions"],
+            f"select * from read_parquet({literal(str(content.regions))})",
+        )
+        _fill(connection, tables["observations"], _observations(content, release_id))
+        n_observations = _count(connection, "observations")
+        own = {
+            "release_id": release_id,
+            "released_at": format_moment(content.released_at),
+            "as_of": format_moment(content.as_of),
+            "geo_year": content.geo_year,
+            "n_observations": n_observations,
+            "code_version": content.code_version,
+        }
+        earlier = [row for row in content.earlier if row["release_id"] != release_id]
+        _fill_rows(connection, tables["releases"], [*earlier, own])
+        for table in schema.tables:
+            counts[table.name] = _count(connection, table.name)
+            order = ", ".join(table.key)
+            target = partial / table.name
+            connection.execute(
+                f"copy (select * from {table.name} order by {order}) "
+                f"to {literal(f'{target}.parquet')} (format parquet, compression zstd)"
+            )
+            connection.execute(
+                f"copy (select {_neutral(table)} from {table.name} order by {order}) "
+                f"to {literal(f'{target}.csv')} (format csv, header)"
+            )
+        connection.execute("checkpoint")
+    remove_tree(folder)
+    move_folder(partial, folder)
+    return counts
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = connection.execute(f"select count(*) from {table}").fetchone()
+    return int(row[0]) if row else 0

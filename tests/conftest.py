@@ -1,0 +1,30 @@
+"""Fixtures that all tests may use."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support import drop_sample, run_refresh, settings_at, take_in_all
+from zicht.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An empty installation."""
+    return settings_at(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def first_release(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An installation with the whole sample taken in and released; read it, do not change it."""
+    installation = settings_at(tmp_path_factory.mktemp("first") / "home")
+    for source in ("cbs_crime", "cbs_measures", "cbs_suspects"):
+        drop_sample(installation, source)
+    take_in_all(installation)
+    run_refresh(installation, "first")
+    return installation
