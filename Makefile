@@ -25,10 +25,10 @@ demo: setup ## sample deliveries through the real DAGs to a release, in ZICHT_HO
 	@$(RUN) zicht demo
 
 test: setup ## all tests
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 test-fast: setup ## tests without Airflow services
-	$(RUN) pytest tests/unit tests/pipeline tests/fault
+	$(RUN) pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/fault
 
 test-service: setup ## tests with a real scheduler, and what docker-compose.yml says, natively
 	$(RUN) pytest tests/service

@@ -1,0 +1,5 @@
+"""Lets ``python -m zicht.cli`` run the command line."""
+
+from zicht.cli import main
+
+main()

@@ -1,0 +1,423 @@
+"""The commands. Each one reads the settings, calls one function, and prints what came out."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zicht.cli.tables import console, print_json, print_table
+from zicht.clock import clock_from_environment, format_moment
+from zicht.commands import fetch_source, human_path, requeue, source_of_table
+from zicht.contracts import load_contracts
+from zicht.deliveries.ledger import read_ledger
+from zicht.deliveries.quarantine import read_quarantine
+from zicht.errors import UsageError, ZichtError
+from zicht.expected import SourceStatus, all_statuses
+from zicht.files import read_json
+from zicht.releases.store import current_release, list_releases
+from zicht.settings import Settings
+
+app = typer.Typer(
+    name="zicht",
+    help="From slow, uneven government deliveries to indicator tables that disclose nobody.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+statline_app = typer.Typer(
+    help="The open data of Statistics Netherlands.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(statline_app, name="statline")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Source = Annotated[str | None, typer.Option("--source", help="Only this source.")]
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+
+
+def _status_row(status: SourceStatus) -> dict[str, Any]:
+    last = status.last
+    return {
+        "source": status.source,
+        "last_period": str(last.reference_period) if last else None,
+        "observation_status": last.observation_status.value if last else None,
+        "delivered_at": format_moment(last.delivered_at) if last else None,
+        "known_at": format_moment(last.known_at) if last else None,
+        "lag_days": last.lag_days if last else None,
+        "agreed_lag_days": status.contract.lag_days,
+        "next_period": str(status.next_period),
+        "next_due": status.next_due.isoformat(),
+        "days_overdue": status.days_overdue,
+        "n_accepted": status.n_deliveries,
+        "n_refused": status.n_refused,
+        "n_waiting": status.n_waiting,
+        "n_incomplete": status.n_incomplete,
+    }
+
+
+def _refused_rows(settings: Settings, source: str | None = None) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": refusal.source,
+            "delivery": refusal.delivery,
+            "reference_period": refusal.reference_period,
+            "refused_at": refusal.refused_at,
+            "reasons": list(refusal.reasons),
+            "folder": str(refusal.folder),
+        }
+        for refusal in read_quarantine(settings, source)
+    ]
+
+
+def _print_refused(rows: list[dict[str, Any]]) -> None:
+    out = console()
+    for row in rows:
+        out.print(f"refused {row['delivery']} ({row['source']}, {row['refused_at']})")
+        for reason in row["reasons"]:
+            where = f"{reason['file']}: " if reason["file"] else ""
+            count = f" [{reason['n_rows']} row(s)]" if reason["n_rows"] else ""
+            out.print(f"  {reason['code']} {where}{reason['message']}{count}")
+            for bad in reason["rows"][:3]:
+                out.print(
+                    f"      row {bad.get('_row', '?')}, {bad.get('column', '?')}: "
+                    f"{str(bad.get('value')).strip()!r}"
+                )
+            out.print(f"      remedy: {reason['remedy']}")
+
+
+def _known_source(settings: Settings, source: str | None) -> None:
+    contracts = load_contracts(settings.contracts)
+    if source is not None and source not in contracts:
+        raise UsageError(
+            f"there is no contract for the source {source!r}.",
+            code="Z-USE-002",
+            remedy=f"Choose one of: {', '.join(contracts)}.",
+        )
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Shows per source what came, how old it was, what is expected when, and what was refused.
+
+    Example: zicht status --json
+    """
+    settings, clock = Settings.from_environment(), clock_from_environment()
+    contracts = load_contracts(settings.contracts)
+    statuses = all_statuses(
+        settings, contracts, read_ledger(settings), read_quarantine(settings), clock()
+    )
+    rows = [_status_row(one) for one in statuses]
+    refused = _refused_rows(settings)
+    current = current_release(settings)
+    release_id = current["release_id"] if current else None
+    last = settings.runs / "last.json"
+    refresh = read_json(last) if last.exists() else None
+    if as_json:
+        print_json(
+            {
+                "home": str(settings.home),
+                "release": release_id,
+                "last_refresh": refresh,
+                "sources": rows,
+                "refused": refused,
+            }
+        )
+        return
+    shown = [
+        {
+            "source": row["source"],
+            "last": f"{row['last_period']} {row['observation_status'][:4]}"
+            if row["last_period"]
+            else None,
+            "delivered": (row["delivered_at"] or "")[:10],
+            "lag": row["lag_days"],
+            "next due": f"{row['next_period']} on {row['next_due']}",
+            "late": row["days_overdue"] or None,
+            "ok": row["n_accepted"],
+            "refused": row["n_refused"],
+            "waits": row["n_waiting"] + row["n_incomplete"],
+        }
+        for row in rows
+    ]
+    print_table(
+        "sources (lag and late in days; ok, refused and waits in deliveries)",
+        list(shown[0]) if shown else [],
+        shown,
+        right=["lag", "late", "ok", "refused", "waits"],
+        empty="no contract in expectations/contracts",
+    )
+    for row in rows:
+        if row["n_incomplete"]:
+            typer.echo(
+                f"{row['source']}: {row['n_incomplete']} folder(s) in landing wait for their "
+                "datapackage.json"
+            )
+    typer.echo("")
+    if refresh is not None:
+        typer.echo(f"last refresh: {refresh['run_id']}: {refresh['state']}")
+    typer.echo(f"current release: {release_id or 'none yet'}")
+    _print_refused(refused[-5:])
+    if len(refused) > 5:
+        typer.echo(f"… and {len(refused) - 5} more: zicht deliveries --refused")
+
+
+@app.command()
+def deliveries(
+    source: Source = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Only refused ones.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the accepted deliveries, or with --refused those in quarantine and why.
+
+    Example: zicht deliveries --source cbs_crime
+    """
+    settings = Settings.from_environment()
+    _known_source(settings, source)
+    if refused:
+        rows = _refused_rows(settings, source)
+        if as_json:
+            print_json(rows)
+        elif rows:
+            _print_refused(rows)
+        else:
+            typer.echo("no refused deliveries")
+        return
+    records = [record.to_json() for record in read_ledger(settings, source)]
+    if as_json:
+        print_json(records)
+        return
+    print_table(
+        "accepted deliveries, in order of acceptance",
+        ["delivery", "period", "status", "delivered", "lag", "rows", "warnings"],
+        [
+            {
+                "delivery": record["id"],
+                "period": record["reference_period"],
+                "status": record["observation_status"],
+                "delivered": record["delivered_at"][:10],
+                "lag": record["lag_days"],
+                "rows": sum(record["rows"].values()),
+                "warnings": len(record["warnings"]) or None,
+            }
+            for record in records
+        ],
+        right=["lag", "rows", "warnings"],
+        empty="none yet",
+    )
+
+
+@app.command()
+def releases(as_json: AsJson = False) -> None:
+    """Lists the releases; the current one is marked.
+
+    Example: zicht releases
+    """
+    settings = Settings.from_environment()
+    documents = list_releases(settings)
+    current = current_release(settings)
+    current_id = current["release_id"] if current else None
+    if as_json:
+        print_json([{**one, "is_current": one["release_id"] == current_id} for one in documents])
+        return
+    print_table(
+        f"releases in {human_path(settings.releases)}",
+        ["release", "made", "geo_year", "figures", "inputs", "warnings", "current"],
+        [
+            {
+                "release": one["release_id"],
+                "made": one["released_at"],
+                "geo_year": one["geo_year"],
+                "figures": one["n_observations"],
+                "inputs": len(one["inputs"]),
+                "warnings": sum(gate["n_warnings"] for gate in one["gates"]),
+                "current": "◀" if one["release_id"] == current_id else None,
+            }
+            for one in documents
+        ],
+        right=["geo_year", "figures", "inputs", "warnings"],
+        empty="none yet",
+    )
+
+
+@app.command()
+def refresh(
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Show what was known at this moment (2024-06-30); releases nothing."),
+    ] = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="Run the DAG in this process, whatever else runs.")
+    ] = False,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for the scheduler.")] = 3600,
+    as_json: AsJson = False,
+) -> None:
+    """Makes a new release from what was accepted; does nothing when nothing is new.
+
+    With Airflow running (zicht up) the scheduler does it; otherwise the same DAG runs here.
+
+    Example: zicht refresh --as-of 2025-06-30
+    """
+    from zicht.orchestration.ask import refresh_by_scheduler
+    from zicht.orchestration.local import run_dag_here, scheduler_is_alive
+
+    settings, clock = Settings.from_environment(), clock_from_environment()
+    say = _tell_stderr if as_json else _say
+    if not here and scheduler_is_alive(settings):
+        run_id = f"manual-{clock():%Y%m%dT%H%M%S}"
+        refresh_by_scheduler(settings, run_id, clock, say, as_of, patience)
+    else:
+        run_dag_here(settings, "refresh", {"as_of": as_of}, say)
+    current = current_release(settings)
+    if as_json:
+        print_json({"release": current["release_id"] if current else None, "as_of": as_of})
+    elif as_of is None:
+        typer.echo(f"current release: {current['release_id'] if current else 'none yet'}")
+
+
+def _tell_stderr(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@app.command()
+def gates(
+    run: Annotated[
+        str | None, typer.Argument(help="A run below runs/; the last one if omitted.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows what the gates found in a refresh: failures and warnings, with rows and remedies.
+
+    Example: zicht gates
+    """
+    from zicht.gates.model import GateResult
+    from zicht.gates.report import render_text
+
+    settings = Settings.from_environment()
+    names = sorted(path.parent.name for path in settings.runs.glob("*/plan.json"))
+    if (run is not None and run not in names) or not names:
+        raise UsageError(
+            f"there is no run {run!r}." if run else "no refresh has run yet.",
+            code="Z-USE-003",
+            remedy=f"The newest ones: {', '.join(names[-3:]) or 'none'}.",
+        )
+    newest = max(names, key=lambda name: (settings.runs / name / "plan.json").stat().st_mtime)
+    folder = settings.runs / (run or newest)
+    results = [GateResult.loads(path.read_text()) for path in sorted(folder.glob("gate_*.json"))]
+    if as_json:
+        print_json([result.to_json() for result in results])
+        return
+    typer.echo(render_text(results))
+    typer.echo(f"report: {human_path(folder / 'report.html')}")
+
+
+@app.command("requeue")
+def requeue_command(
+    delivery: Annotated[str, typer.Argument(help="Id or folder name of a refused delivery.")],
+) -> None:
+    """Moves a refused delivery back into landing, when the fault was on our side.
+
+    Example: zicht requeue cbs_crime-2024-final-1a2b3c4d5e
+    """
+    settings = Settings.from_environment()
+    typer.echo(f"back in landing: {human_path(requeue(settings, delivery))}")
+
+
+@statline_app.command("fetch")
+def statline_fetch(
+    table: Annotated[str, typer.Argument(help="StatLine table number or source name.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fetches a StatLine table and drops what is new into landing, one delivery per period.
+
+    The address is ZICHT_STATLINE_URL, by default that of Statistics Netherlands.
+
+    Example: zicht statline fetch 83648NED
+    """
+    settings, clock = Settings.from_environment(), clock_from_environment()
+    source = source_of_table(load_contracts(settings.contracts), table)
+    result = fetch_source(settings, source, clock, _tell_stderr if as_json else _say)
+    if as_json:
+        print_json(
+            {
+                "source": source,
+                "written": [path.name for path in result.written],
+                "unchanged": list(result.unchanged),
+                "n_rows": result.n_rows,
+            }
+        )
+        return
+    typer.echo(f"{source}: {len(result.written)} new, {len(result.unchanged)} unchanged")
+
+
+@statline_app.command("serve")
+def statline_serve(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Snapshots; the sample in the project if omitted.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8471,
+) -> None:
+    """Serves snapshots as Statistics Netherlands does, to work without the internet.
+
+    Example: zicht statline serve --port 8471
+    """
+    from zicht.statline.replay import serve
+
+    settings = Settings.from_environment()
+    sample = settings.project / "samples" / "statline"
+    serve(
+        folder or sample,
+        port,
+        on_ready=lambda url: typer.echo(f"export ZICHT_STATLINE_URL={url}   (Ctrl-C stops)"),
+    )
+
+
+@app.command()
+def demo() -> None:
+    """Brings sample deliveries into landing and runs the main job through the real DAGs.
+
+    Example: zicht demo
+    """
+    from zicht.demo import run_demo
+
+    run_demo(Settings.from_environment(), clock_from_environment(), _say)
+
+
+@app.command()
+def up(port: Annotated[int, typer.Option(help="Port of the UI.")] = 8080) -> None:
+    """Runs Airflow (UI, scheduler, triggerer) on this home until Ctrl-C.
+
+    Example: zicht up --port 8080
+    """
+    from zicht.orchestration.local import serve
+
+    serve(Settings.from_environment(), port, _say)
+
+
+def main() -> None:
+    """Entry point: turns our errors into a message, a remedy and an exit status."""
+    try:
+        app(standalone_mode=False)
+    except ZichtError as error:
+        _tell_stderr(f"{error.code}: {error.message}")
+        if error.remedy:
+            _tell_stderr(f"remedy: {error.remedy}")
+        sys.exit(error.exit_status)
+    except typer.Abort:
+        sys.exit(130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except Exception as error:
+        # click's own complaints about arguments carry a show method and an exit code.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            sys.exit(error.exit_code)
+        traceback.print_exc()
+        _tell_stderr("Z-000: a fault in the program; please report the lines above.")
+        sys.exit(1)

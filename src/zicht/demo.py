@@ -1,0 +1,151 @@
+"""The demonstration: real figures of some 25 municipalities through the whole flow, with faults.
+
+The DAGs are the real ones, run one after the other in this process by Airflow's ``dag.test()``.
+Tasks, gates, dbt and files are those of production; what is missing is the scheduler, which decides
+*when* a task runs and never *what* it does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from zicht.clock import Clock
+from zicht.commands import fetch_source, human_path
+from zicht.contracts import Contract, load_contracts
+from zicht.deliveries.package import (
+    DESCRIPTOR,
+    ObservationStatus,
+    read_descriptor,
+    write_delivery,
+)
+from zicht.deliveries.quarantine import read_quarantine
+from zicht.errors import ReleaseError
+from zicht.releases.candidate import DATABASE
+from zicht.releases.store import CURRENT, current_release
+from zicht.settings import Settings
+from zicht.statline.replay import replay
+
+Say = Callable[[str], None]
+
+DAMAGED = "demo-damaged-copy"
+NEIGHBOURHOOD = "demo-neighbourhood"
+HALF_COPIED = "demo-half-copied"
+
+
+def _fetch(settings: Settings, contracts: dict[str, Contract], clock: Clock, say: Say) -> None:
+    before = os.environ.get("ZICHT_STATLINE_URL")
+    with replay(settings.project / "samples" / "statline") as url:
+        os.environ["ZICHT_STATLINE_URL"] = url
+        try:
+            for source, contract in contracts.items():
+                if contract.statline is None:
+                    continue
+                result = fetch_source(settings, source, clock, lambda _: None)
+                say(
+                    f"  {source:14} {len(result.written):3} deliveries dropped into landing, "
+                    f"{len(result.unchanged)} unchanged"
+                )
+        finally:
+            if before is None:
+                del os.environ["ZICHT_STATLINE_URL"]
+            else:
+                os.environ["ZICHT_STATLINE_URL"] = before
+
+
+def _accepted_folder(settings: Settings, source: str) -> Path | None:
+    return next(iter(sorted((settings.landing / source).glob(f"{source}-2024-*"))), None)
+
+
+def drop_faulty(settings: Settings, source: str) -> list[str]:
+    """Drops three faulty variants of the newest delivery of a source into landing, once.
+
+    Returns:
+        Their names: one with a changed byte, one with a neighbourhood code, one half copied.
+    """
+    model = _accepted_folder(settings, source)
+    there = {refusal.folder.name for refusal in read_quarantine(settings, source)}
+    if model is None or there & {DAMAGED, NEIGHBOURHOOD}:
+        return []
+    descriptor = read_descriptor(model)
+    resource = descriptor.resources[0]
+    content = (model / resource.path).read_bytes()
+    landing = settings.landing / source
+
+    def deliver(name: str, payload: bytes) -> Path:
+        return write_delivery(
+            landing,
+            id=name,
+            source=source,
+            reference_period=descriptor.reference_period,
+            observation_status=ObservationStatus.PROVISIONAL,
+            delivered_at=descriptor.delivered_at,
+            tables={resource.path: payload},
+            dialect=resource.dialect,
+        )
+
+    damaged = deliver(DAMAGED, content)
+    position = content.rindex(b"5")
+    (damaged / resource.path).write_bytes(content[:position] + b"6" + content[position + 1 :])
+    deliver(NEIGHBOURHOOD, content.replace(b"GM0363", b"BU0363", 1))
+    half = landing / HALF_COPIED
+    shutil.copytree(damaged, half, dirs_exist_ok=True)
+    (half / DESCRIPTOR).unlink()
+    return [DAMAGED, NEIGHBOURHOOD, HALF_COPIED]
+
+
+def run_demo(settings: Settings, clock: Clock, say: Say) -> None:
+    """Runs the demonstration on ``settings.home`` and prints what came of it.
+
+    Raises:
+        ReleaseError: Z-REL-004 if there is no release at the end.
+    """
+    from zicht.orchestration.local import run_dag_here
+
+    started = time.monotonic()
+    contracts = load_contracts(settings.contracts)
+    say("1. Deliveries: figures of Statistics Netherlands for 26 municipality codes (sample)")
+    _fetch(settings, contracts, clock, say)
+    faulty = drop_faulty(settings, "cbs_crime")
+    if faulty:
+        say(f"  and three faulty ones of cbs_crime: {', '.join(faulty)}")
+    say("2. Intake: gate 1 checks every delivery against its contract")
+    for source in contracts:
+        say(f"  DAG intake_{source}")
+        run_dag_here(settings, f"intake_{source}", say=lambda line: say(f"  {line}"))
+    say("3. Refresh: dbt builds, gates 2 to 4 check, the candidate is released")
+    run_dag_here(settings, "refresh", say=lambda line: say(f"  {line}"))
+    _report(settings, say, time.monotonic() - started)
+
+
+def _report(settings: Settings, say: Say, seconds: float) -> None:
+    current = current_release(settings)
+    if current is None:
+        raise ReleaseError(
+            "there is no release.", code="Z-REL-004", remedy="Read the messages above."
+        )
+    folder = settings.releases / CURRENT
+    refusals = read_quarantine(settings)
+    say("")
+    say(
+        f"Released: {current['release_id']}, {current['n_observations']} figures from "
+        f"{len(current['inputs'])} deliveries on the municipal division of {current['geo_year']}"
+    )
+    say(f"Refused: {len(refusals)}")
+    for refusal in refusals:
+        say(f"  {refusal.delivery}")
+        for reason in refusal.reasons:
+            row = reason["rows"][0] if reason["rows"] else None
+            where = f" (row {row['_row']}: {str(row['value']).strip()})" if row else ""
+            say(f"    {reason['code']} {reason['message']}{where}")
+    runs = sorted(settings.runs.glob("*/report.html"), key=lambda path: path.stat().st_mtime)
+    say("Files:")
+    say(f"  {human_path(folder)}/            CSV, Parquet, release.json")
+    say(f"  {human_path(folder / DATABASE)}   open it read-only with DuckDB")
+    say(f"  {human_path(settings.quarantine)}/   refused deliveries, whole, with reasons")
+    if runs:
+        say(f"  {human_path(runs[-1])}   what the gates found")
+    say(f"Took {seconds:.0f} s. Next: zicht status, make up, docs/tutorial.md")
