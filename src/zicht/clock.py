@@ -28,12 +28,17 @@ def parse_moment(text: str) -> datetime:
     Raises:
         ValueError: if ``text`` is neither.
     """
+    if not text.isascii():
+        raise ValueError(f"{text!r} is not an ISO 8601 moment")
     if len(text) == 10:
         return datetime.fromisoformat(text + "T23:59:59+00:00")
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write for example 2025-04-30T09:00:00Z")
-    return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} lies outside the calendar") from error
 
 
 def format_moment(moment: datetime) -> str:

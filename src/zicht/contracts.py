@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from zicht.errors import ConfigurationError, UsageError
 from zicht.periods import Cadence, Period
 
-_SOURCE = re.compile(r"^[a-z][a-z0-9_]{1,40}$")
+_SOURCE = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _TYPES = {
     "string": "VARCHAR",
     "integer": "BIGINT",
@@ -36,6 +36,7 @@ _TYPES = {
 }
 _CADENCES = {(1, "y"): Cadence.YEARLY, (3, "m"): Cadence.QUARTERLY, (1, "m"): Cadence.MONTHLY}
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
+ENCODINGS = ("utf-8", "windows-1252")
 CLASSIFICATIONS = frozenset({"public", "identifier", "quasi-identifier", "sensitive"})
 
 
@@ -286,7 +287,7 @@ class _Reader:
             raise self.wrong(f"not an ODCS v3 document: {error}", "Correct the YAML.") from error
         custom = self.custom(document.customProperties)
         source = document.id or ""
-        if not _SOURCE.match(source) or source != self.path.stem:
+        if not _SOURCE.fullmatch(source) or source != self.path.stem:
             raise self.wrong(
                 f"id {source!r} must be the file's own name in lower case and underscores",
                 f"Set id: {self.path.stem}.",
@@ -304,6 +305,12 @@ class _Reader:
         server = next(iter(document.servers or ()), None)
         if server is None or server.format != "csv":
             raise self.wrong("servers has no entry with format csv", "Describe the file format.")
+        encoding, delimiter = server.encoding or "utf-8", server.delimiter or ","
+        if encoding not in ENCODINGS or len(delimiter) != 1:
+            raise self.wrong(
+                f"servers has encoding {encoding!r} and delimiter {delimiter!r}",
+                f"Use a delimiter of one sign and one of the encodings {', '.join(ENCODINGS)}.",
+            )
         description = document.description
         title = custom.get("title")
         if (
@@ -328,8 +335,8 @@ class _Reader:
             lag_days=self.days(document, "latency"),
             retention_days=self.days(document, "retention"),
             first_period=first_period,
-            delimiter=server.delimiter or ",",
-            encoding=server.encoding or "utf-8",
+            delimiter=delimiter,
+            encoding=encoding,
             tables=tuple(self.table(item) for item in document.schema_ or ()),
             statline=self.statline(custom),
             path=self.path,

@@ -6,7 +6,8 @@ names the thing that is wrong, and a remedy. The command line turns the class in
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class ZichtError(Exception):
@@ -47,10 +48,31 @@ class ConfigurationError(ZichtError):
 
 
 class DeliveryError(ZichtError):
-    """A delivery is not what was agreed; it goes to quarantine."""
+    """A delivery is not what was agreed; it goes to quarantine.
+
+    Args:
+        file: the file of the delivery that is wrong; empty for the delivery as a whole.
+        rule: name of the rule that does not hold, in snake case.
+        rows: a sample of what is wrong, as ``_row``, ``column`` and ``value``.
+    """
 
     default_code = "Z-DEL-001"
     exit_status = 4
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        remedy: str = "",
+        file: str = "",
+        rule: str = "",
+        rows: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message, code=code, remedy=remedy)
+        self.file = file
+        self.rule = rule
+        self.rows = tuple(rows)
 
 
 class GateError(ZichtError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from zicht.errors import BusyError
+
+_LONGEST_NAME = 240
 
 
 @contextmanager
@@ -46,7 +49,8 @@ def write_atomic(path: Path, content: str) -> None:
     """Writes text so that a reader sees the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    # A file name need not be UTF-8; in JSON the escape reads back as it was.
+    with partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -64,11 +68,18 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def hidden_beside(folder: Path, prefix: str) -> Path:
+    """A hidden name beside ``folder`` that a file system takes, however long its own name is."""
+    name = os.fsencode(folder.name)
+    fits = len(prefix) + len(name) <= _LONGEST_NAME
+    return folder.with_name(prefix + (folder.name if fits else hashlib.sha256(name).hexdigest()))
+
+
 def remove_tree(folder: Path) -> None:
     """Removes a folder if it is there; a name that is first hidden is never seen half-removed."""
     if not folder.exists():
         return
-    hidden = folder.with_name(f".removing-{folder.name}")
+    hidden = hidden_beside(folder, ".removing-")
     shutil.rmtree(hidden, ignore_errors=True)
     os.replace(folder, hidden)
     shutil.rmtree(hidden)

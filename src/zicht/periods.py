@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
-_PATTERN = re.compile(r"^(?P<year>\d{4})(?:-(?:Q(?P<quarter>[1-4])|(?P<month>0[1-9]|1[0-2])))?$")
-_STATLINE = re.compile(r"^(?P<year>\d{4})(?P<kind>JJ|KW|MM)(?P<number>\d{2})$")
+_PATTERN = re.compile(
+    r"(?P<year>(?!0000)[0-9]{4})(?:-(?:Q(?P<quarter>[1-4])|(?P<month>0[1-9]|1[0-2])))?"
+)
+_STATLINE = re.compile(r"(?P<year>[0-9]{4})(?P<kind>JJ(?=00)|KW|MM)(?P<number>[0-9]{2})")
 
 
 class Cadence(StrEnum):
@@ -40,7 +42,7 @@ class Period:
         Raises:
             ValueError: for anything else.
         """
-        match = _PATTERN.match(text)
+        match = _PATTERN.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not a reference period; write 2024, 2024-Q1 or 2024-01")
         year = int(match["year"])
@@ -57,13 +59,14 @@ class Period:
         Raises:
             ValueError: for anything else.
         """
-        match = _STATLINE.match(code.strip())
+        match = _STATLINE.fullmatch(code.strip())
         if match is None:
             raise ValueError(f"{code!r} is not a StatLine period code")
         year, number = int(match["year"]), int(match["number"])
         if match["kind"] == "JJ":
-            return cls.parse(f"{year}")
-        return cls.parse(f"{year}-Q{number}" if match["kind"] == "KW" else f"{year}-{number:02d}")
+            return cls.parse(f"{year:04d}")
+        inner = f"Q{number}" if match["kind"] == "KW" else f"{number:02d}"
+        return cls.parse(f"{year:04d}-{inner}")
 
     @property
     def start(self) -> date:
@@ -93,8 +96,8 @@ class Period:
     def __str__(self) -> str:
         match self.cadence:
             case Cadence.QUARTERLY:
-                return f"{self.year}-Q{self.number}"
+                return f"{self.year:04d}-Q{self.number}"
             case Cadence.MONTHLY:
-                return f"{self.year}-{self.number:02d}"
+                return f"{self.year:04d}-{self.number:02d}"
             case _:
-                return f"{self.year}"
+                return f"{self.year:04d}"

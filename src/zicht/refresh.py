@@ -436,6 +436,7 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     Raises:
         GateError: Z-GATE-003 with the failing rows.
     """
+    _state(settings, run_id)
     with _warehouse(settings, run_id):
         catalogue = read_catalogue(read_manifest(settings, say))
         _check(
@@ -558,8 +559,18 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
 
 
 def _candidate(settings: Settings, run_id: str) -> dict[str, Any] | None:
-    path = _run_folder(settings, run_id) / "candidate.json"
-    return dict(read_json(path)) if path.exists() else None
+    """What this run would publish; None when it ended before that, with nothing to publish."""
+    _state(settings, run_id)
+    folder = _run_folder(settings, run_id)
+    if (folder / "candidate.json").exists():
+        return dict(read_json(folder / "candidate.json"))
+    if (folder / "outcome.json").exists():
+        return None
+    raise UsageError(
+        f"run {run_id} has no candidate: the hop protect has not run.",
+        code="Z-USE-003",
+        remedy="Run it; a task that was marked as a success has not done its work.",
+    )
 
 
 def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:

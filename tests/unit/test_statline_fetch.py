@@ -316,7 +316,7 @@ def test_a_fetch_that_is_killed_is_finished_by_the_next_one(tmp_path: Path, mome
         )
         run = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
     assert run.returncode == -signal.SIGKILL
-    folders = [p for p in (home / "landing" / "cbs_crime").iterdir()]
+    folders = list((home / "landing" / "cbs_crime").iterdir())
     complete = [p for p in folders if (p / "datapackage.json").exists()]
     assert 0 < len(complete) < 12
     for folder in complete:

@@ -81,7 +81,8 @@ def _print_refused(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         out.print(f"refused {row['delivery']} ({row['source']}, {row['refused_at']})")
         for reason in row["reasons"]:
-            where = f"{reason['file']}: " if reason["file"] else ""
+            named = not reason["file"] or reason["message"].startswith(reason["file"])
+            where = "" if named else f"{reason['file']}: "
             count = f" [{reason['n_rows']} row(s)]" if reason["n_rows"] else ""
             out.print(f"  {reason['code']} {where}{reason['message']}{count}")
             for bad in reason["rows"][:3]:
@@ -315,6 +316,27 @@ def gates(
         return
     typer.echo(render_text(results))
     typer.echo(f"report: {human_path(folder / 'report.html')}")
+
+
+@app.command()
+def intake(
+    source: Annotated[
+        str | None, typer.Argument(help="Only this source; all sources if omitted.")
+    ] = None,
+) -> None:
+    """Takes in what lies in landing, now and here; a running scheduler does so by itself.
+
+    Runs the same DAG as the scheduler. A refused delivery is a result, not an error.
+
+    Example: zicht intake cbs_crime
+    """
+    from zicht.orchestration.local import run_dag_here
+
+    settings = Settings.from_environment()
+    _known_source(settings, source)
+    for name in [source] if source else load_contracts(settings.contracts):
+        typer.echo(name)
+        run_dag_here(settings, f"intake_{name}", say=_say)
 
 
 @app.command("requeue")

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from zicht.checkpoints import checkpoint
@@ -18,17 +19,31 @@ from zicht.clock import Clock, format_moment
 from zicht.contracts import Contract
 from zicht.deliveries.landing import complete_deliveries
 from zicht.deliveries.ledger import (
+    GATE_1,
     RECORD,
     Record,
     delivery_folder,
     latest,
     read_ledger,
 )
-from zicht.deliveries.package import Descriptor, read_descriptor, verify_files
+from zicht.deliveries.package import (
+    DESCRIPTOR,
+    Descriptor,
+    printable,
+    read_descriptor,
+    verify_files,
+)
 from zicht.deliveries.quarantine import Reason, recover_quarantine, refuse
 from zicht.deliveries.reading import load_delivery, write_empty_parquet, write_parquet
 from zicht.errors import DeliveryError
-from zicht.files import locked, move_folder, remove_tree, sync_folder, write_json
+from zicht.files import (
+    locked,
+    move_folder,
+    remove_tree,
+    sync_folder,
+    write_atomic,
+    write_json,
+)
 from zicht.gates.contract import CODES, OWN_RULE_CODE, contract_suite
 from zicht.gates.engine import GateEngine
 from zicht.gates.model import GateResult
@@ -71,11 +86,25 @@ def ensure_source(settings: Settings, contract: Contract) -> None:
             partial.replace(target)
 
 
+_RULES = {
+    "Z-DEL-007": "own_folder",
+    "Z-DEL-008": "period_of_contract",
+    "Z-DEL-009": "tables_of_contract",
+    "Z-DEL-010": "never_edited",
+    "Z-DEL-011": "supersedes_known",
+    "Z-DEL-012": "delivered_in_the_past",
+}
+_CLOCKS_DIFFER = timedelta(days=1)
+"""How far a provider's clock may be ahead of ours."""
+
+
 def _refusal(code: str, message: str, remedy: str) -> DeliveryError:
-    return DeliveryError(message, code=code, remedy=remedy)
+    return DeliveryError(message, code=code, remedy=remedy, file=DESCRIPTOR, rule=_RULES[code])
 
 
-def _check_agreed(contract: Contract, descriptor: Descriptor, records: Sequence[Record]) -> None:
+def _check_agreed(
+    contract: Contract, descriptor: Descriptor, records: Sequence[Record], now: datetime
+) -> None:
     if descriptor.source != contract.source:
         raise _refusal(
             "Z-DEL-007",
@@ -96,6 +125,12 @@ def _check_agreed(contract: Contract, descriptor: Descriptor, records: Sequence[
             f"reference period {period} had not begun when the delivery was made "
             f"({format_moment(descriptor.delivered_at)}).",
             "Correct the period or the moment of delivery in the descriptor.",
+        )
+    if descriptor.delivered_at > now + _CLOCKS_DIFFER:
+        raise _refusal(
+            "Z-DEL-012",
+            f"delivered_at {format_moment(descriptor.delivered_at)} lies in the future.",
+            "State the moment of delivery, in UTC or with its time zone.",
         )
     expected = {table.name for table in contract.tables}
     found = [resource.name for resource in descriptor.resources]
@@ -120,6 +155,14 @@ def _check_agreed(contract: Contract, descriptor: Descriptor, records: Sequence[
             f"it supersedes {descriptor.supersedes}, which was never accepted.",
             "Correct or leave out 'supersedes'.",
         )
+    for record in records:
+        if record.id == descriptor.supersedes and record.reference_period != period:
+            raise _refusal(
+                "Z-DEL-011",
+                f"it describes {period} and supersedes {record.id}, which describes "
+                f"{record.reference_period}.",
+                "A delivery supersedes one of its own period: correct or leave out 'supersedes'.",
+            )
 
 
 def _reasons(result: GateResult, table: str, file_name: str) -> list[Reason]:
@@ -147,6 +190,8 @@ class _Intake:
     ) -> None:
         self.settings, self.contract, self.clock, self.say = settings, contract, clock, say
         self.engine = engine
+        # Only this process adds to this source's part of the ledger while it holds the lock.
+        self.records = read_ledger(settings, contract.source)
         self.scratch = settings.scratch / f"intake-{contract.source}.duckdb"
 
     def gate_1(self, folder: Path, descriptor: Descriptor) -> tuple[GateResult, dict[str, int]]:
@@ -162,7 +207,9 @@ class _Intake:
         )
         return result, dict(rows)
 
-    def commit(self, folder: Path, descriptor: Descriptor, record: Record) -> None:
+    def commit(
+        self, folder: Path, descriptor: Descriptor, record: Record, result: GateResult
+    ) -> None:
         source, period = self.contract.source, descriptor.reference_period
         target = delivery_folder(self.settings, source, period, descriptor.id)
         incoming = self.settings.raw / source / f".incoming-{descriptor.id}"
@@ -171,6 +218,7 @@ class _Intake:
         for table in self.contract.tables:
             write_parquet(self.scratch, table, incoming / f"{table.name}.parquet")
         checkpoint("intake-written")
+        write_atomic(incoming / GATE_1, result.dumps())
         write_json(incoming / RECORD, record.to_json())
         sync_folder(incoming)
         checkpoint("intake-recorded")
@@ -180,14 +228,13 @@ class _Intake:
 
     def take(self, folder: Path, report: IntakeReport) -> IntakeReport:
         """Deals with one delivery and says what became of it."""
-        records = read_ledger(self.settings, self.contract.source)
         descriptor: Descriptor | None = None
         result: GateResult | None = None
         try:
             descriptor = read_descriptor(folder)
-            _check_agreed(self.contract, descriptor, records)
+            _check_agreed(self.contract, descriptor, self.records, self.clock())
             verify_files(folder, descriptor)
-            if self.is_known(descriptor, records):
+            if self.is_known(descriptor):
                 return self.note_unchanged(folder, descriptor, report)
             result, rows = self.gate_1(folder, descriptor)
             reasons = [
@@ -199,9 +246,17 @@ class _Intake:
             reasons = [r for r in reasons if r.rule == "columns"] or reasons
         except DeliveryError as error:
             reasons = [Reason.from_error(error)]
-        name = descriptor.id if descriptor else folder.name
+        name = descriptor.id if descriptor else printable(folder.name)
         if reasons:
-            refuse(self.settings, self.contract.source, folder, descriptor, reasons, self.clock())
+            refuse(
+                self.settings,
+                self.contract.source,
+                folder,
+                descriptor,
+                reasons,
+                self.clock(),
+                gate_1=result,
+            )
             first = reasons[0]
             self.say(f"  refused   {name}: {first.code} {first.message}")
             return report.refusing(name)
@@ -221,24 +276,37 @@ class _Intake:
             rows=rows,
             warnings=tuple(warning.check for warning in result.warnings),
         )
-        self.commit(folder, descriptor, record)
+        self.commit(folder, descriptor, record, result)
+        self.records.append(record)
         self.say(f"  accepted  {name} ({sum(rows.values())} rows)")
         return report.accepting(name)
 
-    def is_known(self, descriptor: Descriptor, records: Sequence[Record]) -> bool:
-        """Whether this content is the last accepted one for its period and status."""
-        if any(record.id == descriptor.id for record in records):
-            return True
+    def is_known(self, descriptor: Descriptor) -> bool:
+        """Whether this content is the last accepted one for its period and status.
+
+        Raises:
+            DeliveryError: Z-DEL-010 if this very delivery was accepted and replaced since.
+        """
         key = (self.contract.source, descriptor.reference_period, descriptor.observation_status)
-        last = latest(records, self.clock()).get(key)
-        return last is not None and last.content_hash == descriptor.content_hash
+        last = latest(self.records, self.clock()).get(key)
+        if last is not None and last.content_hash == descriptor.content_hash:
+            return True
+        if any(record.id == descriptor.id for record in self.records):
+            raise _refusal(
+                "Z-DEL-010",
+                f"the delivery {descriptor.id} was accepted before and "
+                f"{last.id if last else 'another'} has replaced it since.",
+                "To return to these figures, deliver them under a new id.",
+            )
+        return False
 
     def note_unchanged(
         self, folder: Path, descriptor: Descriptor, report: IntakeReport
     ) -> IntakeReport:
         """Notes that a delivery brought nothing new, and takes it out of landing."""
         note = self.settings.raw / self.contract.source / "unchanged" / f"{descriptor.id}.json"
-        if not note.exists():
+        in_ledger = any(record.id == descriptor.id for record in self.records)
+        if not in_ledger and not note.exists():
             write_json(note, {**descriptor.to_json(), "noted_at": format_moment(self.clock())})
         remove_tree(folder)
         self.say(f"  unchanged {descriptor.id}")

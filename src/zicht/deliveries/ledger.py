@@ -20,6 +20,8 @@ from zicht.periods import Period
 from zicht.settings import Settings
 
 RECORD = "delivery.json"
+GATE_1 = "gate_1.json"
+"""What gate 1 found, beside the record of an accepted delivery and the report of a refused one."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from zicht.checkpoints import checkpoint
 from zicht.clock import format_moment, parse_moment
 from zicht.errors import DeliveryError
 from zicht.periods import Period
@@ -26,7 +27,7 @@ from zicht.periods import Period
 DESCRIPTOR = "datapackage.json"
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
 MAX_DESCRIPTOR_BYTES = 1_000_000
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _CHUNK = 1 << 20
 
 
@@ -119,6 +120,11 @@ class Descriptor:
         return document
 
 
+def printable(text: str) -> str:
+    """A name as a person may see it: what cannot be printed or encoded is escaped."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     digest = hashlib.sha256()
@@ -185,12 +191,23 @@ def write_delivery(
     )
     partial = folder / f".{DESCRIPTOR}.partial"
     partial.write_text(json.dumps(descriptor.to_json(), indent=2) + "\n", encoding="utf-8")
+    checkpoint("delivery-written")
     os.replace(partial, folder / DESCRIPTOR)
+    checkpoint("delivery-described")
     return folder
 
 
-def _refuse(code: str, message: str, remedy: str) -> DeliveryError:
-    return DeliveryError(message, code=code, remedy=remedy)
+_RULES = {
+    "Z-DEL-002": "descriptor_is_json",
+    "Z-DEL-003": "descriptor_is_complete",
+    "Z-DEL-004": "files_as_described",
+    "Z-DEL-005": "plain_path",
+    "Z-DEL-006": "no_links",
+}
+
+
+def _refuse(code: str, message: str, remedy: str, file: str = DESCRIPTOR) -> DeliveryError:
+    return DeliveryError(message, code=code, remedy=remedy, file=file, rule=_RULES[code])
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:
@@ -200,6 +217,27 @@ def _text(document: Mapping[str, Any], key: str) -> str:
             "Z-DEL-003",
             f"{DESCRIPTOR}: {key!r} is missing or not a text.",
             f"Write {key!r} into the descriptor; see the reference page on deliveries.",
+        )
+    if not value.isprintable():
+        raise _refuse(
+            "Z-DEL-003",
+            f"{DESCRIPTOR}: {key!r} holds signs that cannot be printed: {ascii(value)[:200]}.",
+            "Leave control characters and half surrogate pairs out.",
+        )
+    return value
+
+
+def _text_or_none(document: Mapping[str, Any], key: str) -> str | None:
+    return None if document.get(key) is None else _text(document, key)
+
+
+def _flag(document: Mapping[str, Any], key: str) -> bool:
+    value = document.get(key, False)
+    if not isinstance(value, bool):
+        raise _refuse(
+            "Z-DEL-003",
+            f"{DESCRIPTOR}: {key!r} is neither true nor false.",
+            "Write true or false, without quotation marks.",
         )
     return value
 
@@ -217,7 +255,7 @@ def _resources(document: Mapping[str, Any]) -> Sequence[Resource]:
         if not isinstance(entry, dict):
             raise _refuse("Z-DEL-003", f"{DESCRIPTOR}: a resource is not an object.", "Correct it.")
         path = PurePosixPath(_text(entry, "path"))
-        if path.is_absolute() or len(path.parts) != 1 or not _NAME.match(path.name):
+        if path.is_absolute() or len(path.parts) != 1 or not _NAME.fullmatch(path.name):
             raise _refuse(
                 "Z-DEL-005",
                 f"{DESCRIPTOR}: the path {str(path)!r} is not that of a plain file in it.",
@@ -273,7 +311,7 @@ def read_descriptor(folder: Path) -> Descriptor:
     if not isinstance(document, dict):
         raise _refuse("Z-DEL-002", f"{DESCRIPTOR} is not a JSON object.", "Write it again.")
     identifier = _text(document, "name")
-    if not _NAME.match(identifier):
+    if not _NAME.fullmatch(identifier):
         raise _refuse(
             "Z-DEL-003",
             f"{DESCRIPTOR}: the name {identifier!r} has other signs than letters, digits, . _ -.",
@@ -289,7 +327,6 @@ def read_descriptor(folder: Path) -> Descriptor:
             f"{DESCRIPTOR}: {error}.",
             "See the reference page on deliveries for the form of each field.",
         ) from error
-    supersedes, version = document.get("supersedes"), document.get("contract_version")
     return Descriptor(
         id=identifier,
         source=_text(document, "source"),
@@ -297,9 +334,9 @@ def read_descriptor(folder: Path) -> Descriptor:
         observation_status=status,
         delivered_at=delivered_at,
         resources=tuple(_resources(document)),
-        supersedes=supersedes if isinstance(supersedes, str) else None,
-        contract_version=version if isinstance(version, str) else None,
-        is_archive=document.get("archive") is True,
+        supersedes=_text_or_none(document, "supersedes"),
+        contract_version=_text_or_none(document, "contract_version"),
+        is_archive=_flag(document, "archive"),
     )
 
 
@@ -314,12 +351,18 @@ def verify_files(folder: Path, descriptor: Descriptor) -> None:
         raise _refuse("Z-DEL-003", f"{DESCRIPTOR}: a file is listed twice.", "List it once.")
     for entry in sorted(folder.iterdir()):
         if entry.is_symlink():
-            raise _refuse("Z-DEL-006", f"{entry.name} is a symbolic link.", "Deliver plain files.")
+            raise _refuse(
+                "Z-DEL-006",
+                f"{printable(entry.name)} is a symbolic link.",
+                "Deliver plain files.",
+                printable(entry.name),
+            )
         if entry.name != DESCRIPTOR and entry.name not in declared:
             raise _refuse(
                 "Z-DEL-004",
-                f"{entry.name} lies in the delivery and is not in {DESCRIPTOR}.",
+                f"{printable(entry.name)} lies in the delivery and is not in {DESCRIPTOR}.",
                 "List it as a resource or leave it out.",
+                printable(entry.name),
             )
     for resource in descriptor.resources:
         path = folder / resource.path
@@ -328,6 +371,7 @@ def verify_files(folder: Path, descriptor: Descriptor) -> None:
                 "Z-DEL-004",
                 f"{resource.path} is in {DESCRIPTOR} and not in the delivery.",
                 "Deliver again, descriptor last.",
+                resource.path,
             )
         size = path.stat().st_size
         if size != resource.size:
@@ -335,6 +379,7 @@ def verify_files(folder: Path, descriptor: Descriptor) -> None:
                 "Z-DEL-004",
                 f"{resource.path} has {size} bytes where the descriptor says {resource.size}.",
                 "The copy broke off or the file changed: deliver again under a new name.",
+                resource.path,
             )
         checksum = sha256_of(path)
         if checksum != resource.sha256:
@@ -343,4 +388,5 @@ def verify_files(folder: Path, descriptor: Descriptor) -> None:
                 f"{resource.path} has sha256 {checksum[:12]}… where the descriptor says "
                 f"{resource.sha256[:12]}…: at least one byte differs.",
                 "The file was damaged or changed on the way: deliver again under a new name.",
+                resource.path,
             )

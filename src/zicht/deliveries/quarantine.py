@@ -12,12 +12,23 @@ from typing import Any
 
 from zicht.checkpoints import checkpoint
 from zicht.clock import format_moment
+from zicht.deliveries.ledger import GATE_1
 from zicht.deliveries.package import Descriptor
-from zicht.errors import ZichtError
-from zicht.files import move_folder, read_json, sync_folder, write_json
+from zicht.errors import DeliveryError
+from zicht.files import (
+    hidden_beside,
+    move_folder,
+    read_json,
+    sync_folder,
+    write_atomic,
+    write_json,
+)
+from zicht.gates.model import CheckResult, GateResult, Severity
+from zicht.gates.report import render_report
 from zicht.settings import Settings
 
 REPORT = "report.json"
+PAGE = "report.html"
 PAYLOAD = "payload"
 
 
@@ -28,7 +39,7 @@ class Reason:
     Attributes:
         code: stable error code, see the reference page on errors.
         file: the data file concerned; empty when it is the delivery as a whole.
-        rule: name of the rule that does not hold; empty for a fault found before gate 1.
+        rule: name of the rule that does not hold.
         message: what is wrong.
         remedy: what the provider can do.
         n_rows: how many rows break the rule, where that can be said.
@@ -46,9 +57,12 @@ class Reason:
     observed: Any = None
 
     @classmethod
-    def from_error(cls, error: ZichtError) -> Reason:
+    def from_error(cls, error: DeliveryError) -> Reason:
         """A reason from an error that was found before gate 1."""
-        return cls(error.code, "", "", error.message, error.remedy)
+        n_rows = len(error.rows) or None
+        return cls(
+            error.code, error.file, error.rule, error.message, error.remedy, n_rows, error.rows
+        )
 
     def to_json(self) -> dict[str, Any]:
         """This reason as JSON-able values."""
@@ -76,6 +90,27 @@ class Refusal:
     folder: Path
 
 
+def _as_gate_result(name: str, reasons: Sequence[Reason], now: datetime) -> GateResult:
+    """Faults that were found before gate 1 could look at the data, in the form of its results."""
+    return GateResult(
+        gate=1,
+        subject=name,
+        checked_at=now,
+        results=tuple(
+            CheckResult(
+                suite="descriptor and files",
+                relation=reason.file or "delivery",
+                check=reason.code,
+                description=reason.message,
+                severity=Severity.FAIL,
+                success=False,
+                remedy=reason.remedy,
+            )
+            for reason in reasons
+        ),
+    )
+
+
 def _free_name(base: Path, name: str) -> str:
     candidate, number = name, 2
     while (base / candidate).exists():
@@ -90,14 +125,20 @@ def refuse(
     descriptor: Descriptor | None,
     reasons: Sequence[Reason],
     now: datetime,
+    *,
+    gate_1: GateResult | None = None,
 ) -> Path:
     """Moves the delivery in ``folder`` into quarantine with its report, by renames only.
 
+    Args:
+        gate_1: what gate 1 found, when it was reached.
+
     Returns:
-        The folder in quarantine: ``report.json`` and the delivery itself under ``payload/``.
+        The folder in quarantine: ``report.json``, the same as a page in ``report.html``,
+        ``gate_1.json``, and the delivery itself under ``payload/``.
     """
     base = settings.quarantine / source
-    incoming = base / f".incoming-{folder.name}"
+    incoming = hidden_beside(base / folder.name, ".incoming-")
     incoming.mkdir(parents=True, exist_ok=True)
     write_json(
         incoming / REPORT,
@@ -110,11 +151,16 @@ def refuse(
             "reasons": [reason.to_json() for reason in reasons],
         },
     )
+    name = descriptor.id if descriptor else folder.name
+    result = gate_1 or _as_gate_result(name, reasons, now)
+    write_atomic(incoming / GATE_1, result.dumps())
+    context = {"Source": source, "Delivery": name, "Refused at": format_moment(now)}
+    write_atomic(incoming / PAGE, render_report(f"Refused delivery {name}", [result], context))
     checkpoint("quarantine-reported")
     os.replace(folder, incoming / PAYLOAD)
     sync_folder(incoming)
     checkpoint("quarantine-moved")
-    target = base / _free_name(base, folder.name)
+    target = base / _free_name(base, incoming.name.removeprefix(".incoming-"))
     move_folder(incoming, target)
     return target
 
@@ -122,6 +168,8 @@ def refuse(
 def recover_quarantine(settings: Settings, source: str) -> None:
     """Completes moves that were cut short: with the payload inside, finish; without, forget."""
     base = settings.quarantine / source
+    for leftover in base.glob(".removing-*"):
+        shutil.rmtree(leftover)
     for incoming in sorted(base.glob(".incoming-*")):
         if (incoming / PAYLOAD).exists():
             move_folder(incoming, base / _free_name(base, incoming.name.removeprefix(".incoming-")))

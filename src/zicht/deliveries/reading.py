@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -13,7 +16,7 @@ from zicht.deliveries.package import Descriptor, Resource
 from zicht.errors import DeliveryError
 from zicht.settings import Settings
 
-_ENCODINGS = {"utf-8": "utf-8", "windows-1252": "CP1252"}
+_SHOWN = 5
 _MAX_HEADER_BYTES = 1 << 20
 
 
@@ -27,6 +30,49 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def _no_pattern(path: Path) -> str:
+    """The path for DuckDB, which takes ``*``, ``?`` and ``[`` in a name for a pattern of files."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def _unreadable(path: Path, contract: Contract, why: str) -> DeliveryError:
+    return DeliveryError(
+        f"{path.name} cannot be read as CSV: {why}",
+        code="Z-DEL-023",
+        remedy=f"Write CSV with {contract.delimiter!r} in {contract.encoding}.",
+        file=path.name,
+        rule="readable",
+    )
+
+
+def _rejected(
+    path: Path, contract: Contract, rejects: Sequence[tuple[int, str, str, str]]
+) -> DeliveryError:
+    """The error for lines that DuckDB could not split; never shows what stands in them."""
+    shown = "; ".join(f"line {line}: {why.splitlines()[0]}" for line, _, _, why in rejects[:_SHOWN])
+    rows = [
+        {"_row": line - 1, "column": column, "value": why.splitlines()[0]}
+        for line, column, _, why in rejects[:_SHOWN]
+    ]
+    if any(kind == "INVALID ENCODING" for _, _, kind, _ in rejects):
+        return DeliveryError(
+            f"{path.name} is not {contract.encoding}: {shown}",
+            code="Z-DEL-022",
+            remedy=f"Write the file in {contract.encoding}.",
+            file=path.name,
+            rule="encoding",
+            rows=rows,
+        )
+    return DeliveryError(
+        f"{path.name}: {len(rejects)} line(s) cannot be read: {shown}",
+        code="Z-DEL-023",
+        remedy="Give every line as many fields as the header, and close every quotation mark.",
+        file=path.name,
+        rule="readable",
+        rows=rows,
+    )
+
+
 def _header(path: Path, contract: Contract) -> list[str]:
     with path.open("rb") as stream:
         line = stream.readline(_MAX_HEADER_BYTES)
@@ -37,60 +83,78 @@ def _header(path: Path, contract: Contract) -> list[str]:
             f"{path.name}, line 1: not {contract.encoding}: {error}.",
             code="Z-DEL-022",
             remedy=f"Write the file in {contract.encoding}.",
+            file=path.name,
+            rule="encoding",
         ) from error
-    names = next(csv.reader([text.rstrip("\r\n")], delimiter=contract.delimiter), [])
+    try:
+        names = next(csv.reader([text.rstrip("\r\n")], delimiter=contract.delimiter), [])
+    except csv.Error as error:
+        raise _unreadable(path, contract, f"line 1: {error}") from error
     if not any(names):
         raise DeliveryError(
             f"{path.name} is empty or has no header line.",
             code="Z-DEL-020",
             remedy="Write a header with the column names of the contract, and the rows below it.",
+            file=path.name,
+            rule="header",
         )
     if len(set(names)) != len(names):
         raise DeliveryError(
             f"{path.name}, line 1: a column name stands there twice.",
             code="Z-DEL-021",
             remedy="Name every column once.",
+            file=path.name,
+            rule="header",
         )
     return names
 
 
+def _recoded(path: Path, contract: Contract, target: Path) -> Path:
+    """A copy in UTF-8: DuckDB would fetch an extension from the web to read another encoding."""
+    try:
+        with (
+            path.open(encoding="cp1252", newline="") as stream,
+            target.open("w", encoding="utf-8", newline="") as copy,
+        ):
+            shutil.copyfileobj(stream, copy)
+    except UnicodeDecodeError as error:
+        raise DeliveryError(
+            f"{path.name} is not {contract.encoding}: {error}",
+            code="Z-DEL-022",
+            remedy=f"Write the file in {contract.encoding}.",
+            file=path.name,
+            rule="encoding",
+        ) from error
+    return target
+
+
 def _load_text(
-    connection: duckdb.DuckDBPyConnection, path: Path, table: Table, contract: Contract
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    table: Table,
+    contract: Contract,
+    scratch: Path,
 ) -> list[str]:
     names = _header(path, contract)
+    if contract.encoding != "utf-8":
+        path = _recoded(path, contract, scratch / path.name)
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    encoding = _ENCODINGS.get(contract.encoding)
-    if encoding is None:
-        raise DeliveryError(
-            f"the contract of {contract.source} has encoding {contract.encoding!r}.",
-            code="Z-DEL-022",
-            remedy=f"Use one of {', '.join(_ENCODINGS)}.",
-        )
     try:
         connection.execute(
             f"create table text_{table.name} as "
-            f"select row_number() over () as _row, * from read_csv({literal(str(path))}, "
+            f"select row_number() over () as _row, * from read_csv({literal(_no_pattern(path))}, "
             f"delim={literal(contract.delimiter)}, quote='\"', escape='\"', header=true, "
-            f"auto_detect=false, columns={{{columns}}}, encoding={literal(encoding)}, "
+            f"auto_detect=false, columns={{{columns}}}, encoding='utf-8', "
             "store_rejects=true, nullstr='')"
         )
         rejects = connection.execute(
-            "select line, error_message from reject_errors order by line limit 5"
+            "select line, coalesce(column_name, ''), error_type, error_message from reject_errors "
+            "order by line, 2"
         ).fetchall()
-        total = connection.execute("select count(*) from reject_errors").fetchone()
     except duckdb.Error as error:
-        raise DeliveryError(
-            f"{path.name} cannot be read as CSV: {str(error).splitlines()[0]}",
-            code="Z-DEL-023",
-            remedy=f"Write CSV with {contract.delimiter!r} in {contract.encoding}.",
-        ) from error
+        raise _unreadable(path, contract, str(error).splitlines()[0]) from error
     if rejects:
-        shown = "; ".join(f"line {line}: {str(why).splitlines()[0]}" for line, why in rejects)
-        raise DeliveryError(
-            f"{path.name}: {total[0] if total else len(rejects)} line(s) cannot be read: {shown}",
-            code="Z-DEL-023",
-            remedy="Give every line as many fields as the header, in the agreed encoding.",
-        )
+        raise _rejected(path, contract, rejects)
     return names
 
 
@@ -114,14 +178,20 @@ def load_delivery(
     by_name: dict[str, Resource] = {resource.name: resource for resource in descriptor.resources}
     rows: dict[str, int] = {}
     codes = settings.dbt_project / "seeds" / "geography" / "geography_codes.csv"
-    with duckdb.connect(str(database)) as connection:
+    with (
+        duckdb.connect(str(database)) as connection,
+        TemporaryDirectory(dir=database.parent, prefix="recoded-") as recoded,
+    ):
+        scratch = Path(recoded)
         connection.execute(
             "create table codes as select region_code, region_level, "
             "valid_from::date as valid_from, valid_to::date as valid_to "
             f"from read_csv({literal(str(codes))}, all_varchar=true)"
         )
         for table in contract.tables:
-            names = _load_text(connection, folder / by_name[table.name].path, table, contract)
+            names = _load_text(
+                connection, folder / by_name[table.name].path, table, contract, scratch
+            )
             typed = ", ".join(
                 f"try_cast(nullif(trim({quoted(c.name)}), '') as {c.sql_type}) as {quoted(c.name)}"
                 if c.sql_type != "VARCHAR"

@@ -10,7 +10,7 @@ from typing import Any
 from zicht.checkpoints import checkpoint
 from zicht.deliveries.package import sha256_of
 from zicht.errors import ReleaseError
-from zicht.files import locked, move_folder, read_json, sync_folder, write_json
+from zicht.files import locked, move_folder, read_json, remove_tree, sync_folder, write_json
 from zicht.settings import Settings
 
 DOCUMENT = "release.json"
@@ -100,5 +100,7 @@ def publish(
             checkpoint("publish-moved")
         _make_read_only(target)
         _point(settings, release_id)
+        # Left by a run that died after the move, or made again for a release that stands.
+        remove_tree(settings.candidates / release_id)
         checkpoint("publish-pointed")
     return target

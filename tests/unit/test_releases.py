@@ -1,0 +1,343 @@
+"""Candidates and releases: the files, their agreement with each other, and the pointer."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from support import NOW, settings_at, silent
+from zicht import refresh
+from zicht.catalogue import Mart
+from zicht.clock import fixed_clock
+from zicht.contracts import load_contracts
+from zicht.errors import BusyError, GateError, ReleaseError, UsageError
+from zicht.expected import all_statuses
+from zicht.files import read_json, write_json
+from zicht.releases.candidate import (
+    DATABASE,
+    CandidateInput,
+    build_candidate,
+    content_hash,
+)
+from zicht.releases.schema import load_schema
+from zicht.releases.store import (
+    CURRENT,
+    DOCUMENT,
+    current_release,
+    describe_files,
+    list_releases,
+    publish,
+)
+from zicht.settings import Settings
+
+CLOCK = fixed_clock(NOW)
+INDICATOR: dict[str, Any] = {
+    "id": "i",
+    "theme": "t",
+    "label": {"nl": "=naam", "en": "name"},
+    "description": {"nl": "o", "en": "d"},
+    "unit": {"code": "per_1000", "nl": "e", "en": "u"},
+    "sources": ["cbs_crime"],
+    "policy": "public",
+    "kind": "public",
+    "rounding_base": 5,
+    "decimals": 1,
+}
+MART = Mart("mart_t__i", ("c",), "d", "g", INDICATOR)
+FLAGS = ("is_suppressed", "is_missing", "is_estimated", "is_provisional")
+CELLS: dict[str, tuple[float | None, dict[str, bool], str, str]] = {
+    # region: value, flags, expected status, expected flags
+    "GM0001": (1.5, {}, "A", ""),
+    "GM0002": (2.0, {"is_provisional": True}, "P", "provisional"),
+    "GM0003": (2.0, {"is_estimated": True, "is_provisional": True}, "E", "estimated;provisional"),
+    "GM0004": (None, {"is_missing": True, "is_estimated": True}, "O", "missing;estimated"),
+    "GM0005": (9.0, {"is_suppressed": True, "is_provisional": True}, "Q", "suppressed;provisional"),
+    "GM0006": (0.0, {}, "A", "rounded_zero"),
+}
+
+
+def candidate_input(folder: Path, settings: Settings) -> CandidateInput:
+    folder.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(
+            "create table protected (indicator_id varchar, theme varchar, region_code varchar, "
+            "region_level varchar, geo_year integer, reference_period varchar, vintage varchar, "
+            "value double, is_provisional boolean, is_estimated boolean, is_missing boolean, "
+            "known_at timestamptz, lag_days integer, is_suppressed boolean, explanation varchar)"
+        )
+        for region, (value, flags, _, _) in reversed(CELLS.items()):
+            given = [flags.get(flag, False) for flag in ("is_provisional", *FLAGS[2:0:-1])]
+            connection.execute(
+                "insert into protected values ('i', 't', ?, 'municipality', 2025, '2024', 'v', ?, "
+                "?, ?, ?, timestamptz '2025-04-01 00:00:00+00', 90, ?, 'internal reason')",
+                [region, value, *given, flags.get("is_suppressed", False)],
+            )
+        connection.execute(
+            f"copy (from protected order by region_code) to '{folder / 'p.parquet'}'"
+        )
+        connection.execute(
+            "copy (select 'GM0001' as region_code, 'municipality' as region_level, '-naam' as name,"
+            " 2025 as geo_year, 'PV20' as province_code, null as corop_code, "
+            "null as safety_region_code, null as landsdeel_code, 10 as population_1jan) "
+            f"to '{folder / 'r.parquet'}'"
+        )
+    statuses = all_statuses(settings, load_contracts(settings.contracts), [], [], NOW)
+    return CandidateInput(
+        protected=folder / "p.parquet",
+        regions=folder / "r.parquet",
+        marts=[MART],
+        statuses=statuses,
+        earlier=[],
+        released_at=NOW,
+        as_of=NOW,
+        geo_year=2025,
+        code_version="0",
+    )
+
+
+@pytest.fixture
+def candidate(settings: Settings, tmp_path: Path) -> Path:
+    folder = settings.candidates / "one"
+    content = candidate_input(tmp_path / "in", settings)
+    counts = build_candidate(folder, "one", content, load_schema(settings))
+    assert counts["observations"] == len(CELLS)
+    return folder
+
+
+def rows_of(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(folder / DATABASE), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_one_status_per_figure_by_precedence_and_all_flags(candidate: Path) -> None:
+    rows = rows_of(
+        candidate, "select region_code, value, obs_status, obs_flags, conf_status from observations"
+    )
+    assert {row[0]: row[2:4] for row in rows} == {
+        region: (status, flags) for region, (_, _, status, flags) in CELLS.items()
+    }
+    values = {row[0]: row[1] for row in rows}
+    assert values["GM0001"] == 1.5
+    assert values["GM0004"] is None
+    assert values["GM0005"] is None, "a suppressed value is nowhere in the release"
+    assert {row[0] for row in rows if row[4] == "C"} == {"GM0005"}
+    assert [row[0] for row in rows] == sorted(CELLS)
+
+
+def test_nothing_internal_is_in_any_byte(candidate: Path) -> None:
+    for path in candidate.iterdir():
+        assert b"internal reason" not in path.read_bytes(), path.name
+
+
+def test_the_three_forms_say_the_same(settings: Settings, candidate: Path) -> None:
+    for table in load_schema(settings).tables:
+        names = [column.name for column in table.columns]
+        rows = rows_of(candidate, f"from {table.name} order by {', '.join(table.key)}")
+        with duckdb.connect() as connection:
+            result = connection.execute(f"from '{candidate / table.name}.parquet'")
+            assert [column[0] for column in result.description] == names
+            assert result.fetchall() == rows
+        with (candidate / f"{table.name}.csv").open(encoding="utf-8", newline="") as stream:
+            header, *lines = csv.reader(stream)
+        assert header == names
+        assert len(lines) == len(rows)
+        described = rows_of(candidate, f"describe {table.name}")
+        assert [(row[0], row[1]) for row in described] == [
+            (column.name, column.sql_type) for column in table.columns
+        ]
+
+
+def test_a_spreadsheet_runs_no_formula(candidate: Path) -> None:
+    assert "'=naam" in (candidate / "indicators.csv").read_text()
+    assert "'-naam" in (candidate / "regions.csv").read_text()
+    assert rows_of(candidate, "select label_nl from indicators") == [("=naam",)]
+
+
+def test_every_table_and_column_explains_itself(candidate: Path) -> None:
+    empty = rows_of(
+        candidate,
+        "select table_name, column_name from duckdb_columns() where not internal "
+        "and coalesce(comment, '') = ''",
+    )
+    assert empty == []
+
+
+def test_equal_inputs_make_equal_files(settings: Settings, tmp_path: Path, candidate: Path) -> None:
+    content = candidate_input(tmp_path / "again", settings)
+    (candidate.parent / ".two.partial").mkdir()
+    other = candidate.parent / "two"
+    build_candidate(other, "one", content, load_schema(settings))
+    assert not (candidate.parent / ".two.partial").exists()
+    for path in candidate.iterdir():
+        if path.suffix != ".duckdb":
+            assert (other / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_content_hash_follows_figures_and_definitions(
+    settings: Settings, tmp_path: Path
+) -> None:
+    first = candidate_input(tmp_path / "one", settings)
+    again = candidate_input(tmp_path / "two", settings)
+    base = content_hash(first.protected, [MART], 2025, "1")
+    assert content_hash(again.protected, [MART], 2025, "1") == base
+    other = Mart("mart_t__i", ("c",), "d", "g", {**INDICATOR, "unit": {**INDICATOR["unit"]}})
+    assert content_hash(first.protected, [other], 2025, "1") == base
+    renamed = Mart("mart_t__i", ("c",), "d", "g", {**INDICATOR, "theme": "other"})
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select * replace (value + 1 as value) from '{first.protected}') "
+            f"to '{tmp_path / 'x.parquet'}'"
+        )
+    others = {
+        content_hash(first.protected, [renamed], 2025, "1"),
+        content_hash(first.protected, [MART], 2024, "1"),
+        content_hash(first.protected, [MART], 2025, "2"),
+        content_hash(tmp_path / "x.parquet", [MART], 2025, "1"),
+    }
+    assert len(others | {base}) == 5
+
+
+def document(release_id: str, at: datetime = NOW) -> dict[str, Any]:
+    return {"release_id": release_id, "released_at": at.isoformat()}
+
+
+def test_publishing_moves_points_and_locks_away(settings: Settings, candidate: Path) -> None:
+    assert current_release(settings) is None
+    files = describe_files(candidate)
+    target = publish(settings, "one", document("one"), files)
+    assert target == settings.releases / "one"
+    assert not candidate.exists()
+    assert os.readlink(settings.releases / CURRENT) == "one"
+    assert describe_files(settings.releases / CURRENT) == files
+    assert current_release(settings) == document("one")
+    assert [release["release_id"] for release in list_releases(settings)] == ["one"]
+    for path in (target, *target.iterdir()):
+        assert not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+    assert publish(settings, "one", document("one"), files) == target
+
+
+def test_a_candidate_that_changed_is_not_published(settings: Settings, candidate: Path) -> None:
+    cleared = describe_files(candidate)
+    with (candidate / "observations.csv").open("a") as stream:
+        stream.write("one more\n")
+    with pytest.raises(ReleaseError, match="a file changed") as caught:
+        publish(settings, "one", document("one"), cleared)
+    assert caught.value.code == "Z-REL-003"
+    (candidate / "extra.csv").write_text("")
+    with pytest.raises(ReleaseError):
+        publish(settings, "one", document("one"), describe_files(candidate)[:-1])
+    assert current_release(settings) is None
+    assert candidate.exists()
+
+
+def test_what_a_killed_write_left_does_not_hinder(settings: Settings, candidate: Path) -> None:
+    cleared = describe_files(candidate)
+    (candidate / f".{DOCUMENT}.123.partial").write_text("{")
+    target = publish(settings, "one", document("one"), cleared)
+    assert describe_files(target) == cleared
+
+
+def test_a_candidate_that_is_gone_is_named(settings: Settings) -> None:
+    with pytest.raises(ReleaseError, match="candidate x is not there") as caught:
+        publish(settings, "x", {}, [])
+    assert caught.value.code == "Z-REL-002"
+
+
+def test_releases_are_listed_oldest_first(settings: Settings) -> None:
+    for name, year in (("b", 2024), ("a", 2025), ("c", 2023)):
+        at = datetime(year, 1, 1, tzinfo=UTC)
+        write_json(settings.releases / name / DOCUMENT, document(name, at))
+    (settings.releases / CURRENT).symlink_to("b")
+    write_json(settings.releases / ".hidden" / DOCUMENT, document("hidden"))
+    assert [release["release_id"] for release in list_releases(settings)] == ["c", "b", "a"]
+
+
+def test_the_released_figures_add_up(first_release: Settings) -> None:
+    folder = first_release.releases / CURRENT
+    released = read_json(folder / DOCUMENT)
+    assert describe_files(folder) == released["files"]
+    assert [gate["gate"] for gate in released["gates"]] == [1, 2, 3, 4]
+    assert all(gate["passed"] for gate in released["gates"])
+    assert rows_of(folder, "select count(*) from observations") == [(released["n_observations"],)]
+    assert rows_of(folder, "select release_id from releases") == [(released["release_id"],)]
+    assert len(released["inputs"]) == 29
+    assert first_release.home.name not in (folder / DOCUMENT).read_text()
+
+
+def test_a_second_refresh_has_nothing_to_do(first_release: Settings) -> None:
+    assert not refresh.pending(first_release)
+
+
+@pytest.mark.parametrize("hop", refresh.HOPS)
+def test_a_hop_without_a_plan_is_refused(settings: Settings, hop: str) -> None:
+    (settings.home).mkdir()
+    (settings.home / "warehouse.run").write_text("never-planned\n")
+    with pytest.raises(UsageError, match="has no plan") as caught:
+        getattr(refresh, hop)(settings, "never-planned", CLOCK, silent)
+    assert caught.value.code == "Z-USE-003"
+
+
+@pytest.mark.parametrize("hop", ["gate_4", "publish"])
+def test_a_run_that_was_not_protected_has_nothing_to_publish(
+    settings: Settings, first_release: Settings, hop: str
+) -> None:
+    plan = read_json(first_release.runs / "first" / "plan.json")
+    write_json(settings.runs / "r" / "plan.json", plan)
+    with pytest.raises(UsageError, match="the hop protect has not run"):
+        getattr(refresh, hop)(settings, "r", CLOCK, silent)
+    write_json(settings.runs / "r" / "outcome.json", {"state": "nothing_new"})
+    getattr(refresh, hop)(settings, "r", CLOCK, silent)
+    assert current_release(settings) is None
+
+
+def test_publishing_trusts_no_task_state(
+    settings: Settings, first_release: Settings, tmp_path: Path
+) -> None:
+    """A task that was marked as a success has not passed its gate."""
+    run = settings.runs / "r"
+    source = first_release.runs / "first"
+    for name in ("plan.json", "candidate.json", "cleared.json", "gate_2.json", "gate_4.json"):
+        write_json(run / name, read_json(source / name))
+    with pytest.raises(GateError, match=r"gates \[3\]") as caught:
+        refresh.publish(settings, "r", CLOCK, silent)
+    assert caught.value.code == "Z-GATE-005"
+    failed = read_json(source / "gate_3.json")
+    failed["results"][0].update(success=False, severity="fail")
+    write_json(run / "gate_3.json", failed)
+    with pytest.raises(GateError):
+        refresh.publish(settings, "r", CLOCK, silent)
+    write_json(run / "gate_3.json", read_json(source / "gate_3.json"))
+    (run / "cleared.json").unlink()
+    with pytest.raises(GateError):
+        refresh.publish(settings, "r", CLOCK, silent)
+    assert current_release(settings) is None
+
+
+def test_another_refresh_in_between_is_noticed(settings: Settings, first_release: Settings) -> None:
+    write_json(settings.runs / "r" / "plan.json", read_json(first_release.runs / "first/plan.json"))
+    settings.home.mkdir(exist_ok=True)
+    (settings.home / "warehouse.run").write_text("other\n")
+    with pytest.raises(BusyError, match="of run other, not of r") as caught:
+        refresh.stage(settings, "r", CLOCK, silent)
+    assert caught.value.code == "Z-BUSY-002"
+
+
+def test_a_refresh_of_nothing_does_nothing(tmp_path: Path, first_release: Settings) -> None:
+    settings = settings_at(tmp_path / "home")
+    shutil.copytree(first_release.dbt_target, settings.dbt_target)
+    said: list[str] = []
+    assert refresh.refresh_here(settings, "r", CLOCK, said.append) is False
+    assert "nothing to do" in said[-1]
+    assert not refresh.pending(settings)
+    with pytest.raises(UsageError, match="'tomorrow'") as caught:
+        refresh.plan(settings, "r", CLOCK, silent, as_of="tomorrow")
+    assert caught.value.code == "Z-USE-004"
