@@ -15,7 +15,7 @@ import psutil
 import pytest
 from service_support import until
 
-from support import PROJECT, drop_sample
+from support import NOW, PROJECT, drop_sample, parquet_bytes, zicht
 from zicht.errors import BusyError
 from zicht.orchestration.environment import airflow_home
 from zicht.orchestration.local import airflow_running, scheduler_is_alive
@@ -103,6 +103,8 @@ def rhythm() -> Iterator[None]:
         patch.setenv("ZICHT_POLL_SECONDS", "1")
         # Nothing here may be the sweep's doing, except its one run at the start.
         patch.setenv("ZICHT_SWEEP_SECONDS", "86400")
+        # The platform's clock stands still, so that the result can be compared byte for byte.
+        patch.setenv("ZICHT_CLOCK", NOW.isoformat())
         yield
 
 
@@ -170,3 +172,24 @@ class TestScheduler:
         # One ring may come while an intake is at work; more of them would wake it for nothing.
         assert len(installation.runs("intake_cbs_crime")) <= 3
         assert len(installation.runs("refresh")) <= 9, "one refresh takes what several rings bring"
+
+    def test_one_process_makes_the_same_release(
+        self, installation: Installation, tmp_path: Path
+    ) -> None:
+        """What `make demo` does without a scheduler ends in the same figures, byte for byte."""
+        alone = Settings(home=tmp_path / "alone", project=PROJECT)
+        drop_sample(alone, "cbs_measures", ["2024"])
+        drop_sample(alone, "cbs_suspects", ["2021", "2022"])
+        drop_sample(alone, "cbs_crime", ["2018", "2019", "2020", "2021", "2022"])
+        for command in (["intake"], ["refresh", "--here"]):
+            done = zicht(*command, home=alone.home)
+            assert done.returncode == 0, done.stdout + done.stderr
+        by_scheduler, by_one = (
+            json.loads((one.releases / "current" / "release.json").read_text())
+            for one in (installation.settings, alone)
+        )
+        assert by_one["content_hash"] == by_scheduler["content_hash"]
+        assert by_one["release_id"] == by_scheduler["release_id"]
+        tables = ("observations.parquet", "indicators.parquet", "regions.parquet")
+        files = [parquet_bytes(one.releases / "current") for one in (installation.settings, alone)]
+        assert all(files[0][name] == files[1][name] for name in tables)
