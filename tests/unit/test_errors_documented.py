@@ -51,7 +51,7 @@ def used() -> dict[str, set[str]]:
         for code in CODE.findall(path.read_text(encoding="utf-8")):
             found[code].add(path.name)
     for code in GATES:
-        found[code].add("refresh.py")
+        found[code].add("refresh/checking.py")
     return found
 
 
@@ -89,7 +89,7 @@ def test_a_code_of_several_modules_is_documented_as_shared() -> None:
 
 
 def test_the_gates_have_the_codes_of_their_numbers() -> None:
-    assert 'code=f"Z-GATE-00{gate}"' in (SOURCE / "refresh.py").read_text()
+    assert 'code=f"Z-GATE-00{gate}"' in (SOURCE / "refresh" / "checking.py").read_text()
     assert len({*CODES.values(), OWN_RULE_CODE}) == len(CODES) + 1
 
 

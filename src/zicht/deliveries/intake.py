@@ -171,7 +171,7 @@ def _reasons(result: GateResult, table: str, file_name: str) -> list[Reason]:
             code=CODES.get(failure.check, OWN_RULE_CODE),
             file=file_name,
             rule=failure.check,
-            message=failure.error or failure.description,
+            message=failure.error or f"breaks the rule: {failure.description}",
             remedy=failure.remedy,
             n_rows=failure.n_unexpected,
             rows=failure.rows,

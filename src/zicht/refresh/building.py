@@ -1,0 +1,60 @@
+"""The hops ``stage`` and ``build``: one dbt invocation each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from zicht.catalogue import read_catalogue
+from zicht.checkpoints import checkpoint
+from zicht.clock import Clock
+from zicht.deliveries.reading import literal
+from zicht.refresh.run import Say, ending, holding_warehouse, read_state
+from zicht.settings import Settings
+from zicht.transform import build as dbt_build
+from zicht.transform import read_manifest
+
+
+def stage(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
+    """Builds seeds, dimensions and staging views.
+
+    Raises:
+        TransformError: if dbt fails; the release stays as it was.
+    """
+    variables = read_state(settings, run_id)["variables"]
+    with holding_warehouse(settings, run_id), ending(settings, run_id, "stage", clock):
+        select = ["resource_type:seed", "path:models/staging", "path:models/dimensions"]
+        dbt_build(settings, select, variables, say, all_tests=False)
+    checkpoint("refresh-staged")
+
+
+def _export_as_of(settings: Settings, state: Mapping[str, Any], say: Say) -> None:
+    """Writes the confidential marts as they were known at a past moment, as Parquet."""
+    catalogue = read_catalogue(read_manifest(settings, say))
+    folder = settings.home / "as_of" / state["as_of"].replace(":", "")
+    folder.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        connection.execute("set threads = 1")
+        for mart in sorted(catalogue.marts):
+            connection.execute(
+                f"copy (select * from {mart} order by reference_period, region_code) to "
+                f"{literal(str(folder / f'{mart}.parquet'))} (format parquet, compression zstd)"
+            )
+    say(f"  marts as known at {state['as_of']}: {folder}")
+
+
+def build(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
+    """Computes the missing cube vintages and the marts.
+
+    Raises:
+        TransformError: if dbt fails; the release stays as it was.
+    """
+    state = read_state(settings, run_id)
+    with holding_warehouse(settings, run_id), ending(settings, run_id, "build", clock):
+        select = ["path:models/cubes", "path:models/marts"]
+        dbt_build(settings, select, state["variables"], say, all_tests=True)
+        if state["as_of"]:
+            _export_as_of(settings, state, say)
+    checkpoint("refresh-built")

@@ -1,0 +1,209 @@
+"""The hops ``gate_2``, ``gate_3`` and ``gate_4``: run the suites, keep and render the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from zicht.catalogue import Catalogue, read_catalogue
+from zicht.checkpoints import checkpoint
+from zicht.clock import Clock
+from zicht.deliveries.ledger import GATE_1, delivery_folder
+from zicht.disclosure.policies import load_policies
+from zicht.errors import GateError
+from zicht.files import write_atomic, write_json
+from zicht.gates.engine import GateEngine
+from zicht.gates.model import GateResult
+from zicht.gates.report import render_report, render_text
+from zicht.gates.suites import load_suites
+from zicht.refresh.run import Say, finish, holding_warehouse, read_candidate, read_state, run_folder
+from zicht.releases.candidate import DATABASE
+from zicht.releases.schema import load_schema
+from zicht.releases.store import describe_files
+from zicht.settings import Settings
+from zicht.transform import read_manifest, relations
+
+_MOST_GATE_1 = 40
+"""With more new deliveries than this, a report shows only those that gate 1 warned about."""
+
+
+def _columns(database: Path) -> dict[str, list[str]]:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        rows = connection.execute(
+            "select table_name, column_name from information_schema.columns "
+            "where table_schema = 'main' order by table_name, ordinal_position"
+        ).fetchall()
+    columns: dict[str, list[str]] = {}
+    for table, column in rows:
+        columns.setdefault(table, []).append(column)
+    return columns
+
+
+def gate_results(settings: Settings, run_id: str) -> list[GateResult]:
+    folder = run_folder(settings, run_id)
+    return [GateResult.loads(path.read_text()) for path in sorted(folder.glob("gate_*.json"))]
+
+
+def _new_gate_1_results(settings: Settings, state: Mapping[str, Any]) -> list[GateResult]:
+    """What gate 1 found in the deliveries that this run computes from; of many only the warned."""
+    new = [item for item in state["inputs"] if item["id"] in set(state["new_deliveries"])]
+    results = []
+    for item in new:
+        folder = delivery_folder(settings, item["source"], item["reference_period"], item["id"])
+        if (folder / GATE_1).exists():
+            results.append(GateResult.loads((folder / GATE_1).read_text(encoding="utf-8")))
+    return results if len(results) <= _MOST_GATE_1 else [r for r in results if r.warnings]
+
+
+def _check(
+    settings: Settings,
+    run_id: str,
+    clock: Clock,
+    say: Say,
+    *,
+    gate: int,
+    database: Path,
+    relation_names: list[str],
+    parameters: Mapping[str, Any],
+) -> GateResult:
+    """Runs the suites of one gate, stores and renders the results, and stops when it fails."""
+    suites = load_suites(
+        settings.suites / f"gate_{gate}.yaml",
+        relations=relation_names,
+        parameters={**parameters, "columns": _columns(database), "geo_year": settings.geo_year},
+    )
+    with GateEngine() as engine:
+        result = engine.run(database, suites, gate=gate, subject=run_id, checked_at=clock())
+    folder = run_folder(settings, run_id)
+    write_atomic(folder / f"gate_{gate}.json", result.dumps())
+    state = read_state(settings, run_id)
+    results = [*_new_gate_1_results(settings, state), *gate_results(settings, run_id)]
+    context = {
+        "Run": run_id,
+        "Planned": state["planned_at"],
+        "Deliveries": str(len(state["inputs"])),
+        "Geography year": str(state["geo_year"]),
+    }
+    report = folder / "report.html"
+    write_atomic(report, render_report(f"Refresh {run_id}", results, context))
+    say(
+        f"  {len(result.results)} checks: {len(result.failures)} failed, "
+        f"{len(result.warnings)} warned"
+    )
+    for warning in result.warnings:
+        count = warning.n_unexpected
+        rows = "does not keep" if count is None else f"{count} row(s) do not keep"
+        say(f"  warning   {warning.relation}: {rows} the rule: {warning.description}")
+    if not result.passed:
+        finish(settings, run_id, f"refused_by_gate_{gate}", clock)
+        raise GateError(
+            f"gate {gate} refused run {run_id}; the last release stays.\n"
+            f"{render_text([result])}\nReport: {report}",
+            code=f"Z-GATE-00{gate}",
+            remedy=result.failures[0].remedy,
+        )
+    return result
+
+
+def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
+    """Staging: is the accepted data plausible, complete and free of identifiers?
+
+    Raises:
+        GateError: Z-GATE-002 with the failing rows.
+    """
+    state = read_state(settings, run_id)
+    with holding_warehouse(settings, run_id):
+        catalogue = read_catalogue(read_manifest(settings, say))
+        _check(
+            settings,
+            run_id,
+            clock,
+            say,
+            gate=2,
+            database=settings.warehouse,
+            relation_names=[*catalogue.staging, *catalogue.dimensions],
+            parameters={"deliveries": state["new_deliveries"]},
+        )
+    checkpoint("refresh-gate-2")
+
+
+def _cube_parameters(
+    settings: Settings, run_id: str, catalogue: Catalogue
+) -> dict[str, dict[str, Any]]:
+    """Per cube its staging view, and the vintages and final deliveries that this run computed."""
+    computed = read_state(settings, run_id)["variables"]["plan"]["cubes"]
+    found: dict[str, dict[str, Any]] = {}
+    for name, cube in catalogue.cubes.items():
+        prefix = f"stg_{cube.inputs[0].source}__"
+        pairs = computed.get(name, [])
+        found[name] = {
+            "staging": next(model for model in catalogue.staging if model.startswith(prefix)),
+            "vintages": [pair["vintage"] for pair in pairs],
+            "final": [
+                delivery["id"]
+                for pair in pairs
+                for delivery in pair["deliveries"]
+                if delivery["status"] == "final"
+            ],
+        }
+    return found
+
+
+def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
+    """Cubes and marts: are the figures plausible and conserved, contributors counted?
+
+    Raises:
+        GateError: Z-GATE-003 with the failing rows.
+    """
+    read_state(settings, run_id)
+    with holding_warehouse(settings, run_id):
+        catalogue = read_catalogue(read_manifest(settings, say))
+        _check(
+            settings,
+            run_id,
+            clock,
+            say,
+            gate=3,
+            database=settings.warehouse,
+            relation_names=[*catalogue.cubes, *catalogue.marts],
+            parameters={
+                "indicators": {name: dict(m.indicator) for name, m in catalogue.marts.items()},
+                "cubes": _cube_parameters(settings, run_id, catalogue),
+            },
+        )
+    checkpoint("refresh-gate-3")
+
+
+def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
+    """The candidate: may these very files be published?
+
+    Raises:
+        GateError: Z-GATE-004 with the failing rows.
+    """
+    candidate = read_candidate(settings, run_id)
+    if candidate is None:
+        return
+    release_id = candidate["release_id"]
+    folder = settings.candidates / release_id
+    if not folder.exists() and (settings.releases / release_id).exists():
+        folder = settings.releases / release_id
+    database = folder / DATABASE
+    policies = load_policies(settings.policies)
+    _check(
+        settings,
+        run_id,
+        clock,
+        say,
+        gate=4,
+        database=database,
+        relation_names=relations(database),
+        parameters={
+            "policies": {name: policy.to_parameters() for name, policy in policies.items()},
+            "schema": load_schema(settings).column_names(),
+        },
+    )
+    write_json(run_folder(settings, run_id) / "cleared.json", describe_files(folder))
+    checkpoint("refresh-gate-4")
