@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service up lint format clean
+.PHONY: help setup demo test test-fast test-service postgresql up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +24,20 @@ setup: $(UV) ## make the environment in .venv (fetches uv when it is missing)
 demo: setup ## sample deliveries through the real DAGs to a release, in ZICHT_HOME (./var)
 	@$(RUN) zicht demo
 
-test: setup ## all tests
+test: setup postgresql ## all tests
 	$(RUN) pytest -n 2 --dist loadfile
 
 test-fast: setup ## tests without Airflow services
 	$(RUN) pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/fault
 
-test-service: setup ## tests with a real scheduler, and what docker-compose.yml says, natively
+test-service: setup postgresql ## tests with a real scheduler, and what docker-compose.yml says, natively
 	$(RUN) pytest tests/service
+
+postgresql: # what the test of docker-compose.yml needs; installed where that is possible
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } \
+	  || echo "PostgreSQL is missing, so the test of docker-compose.yml is skipped: apt-get install postgresql"
 
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)

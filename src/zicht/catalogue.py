@@ -12,6 +12,7 @@ from zicht.errors import ConfigurationError
 
 _PACKAGE = "zicht"
 _GEOGRAPHY = "/geography/"
+_LANGUAGES = ("nl", "en")
 
 
 class Alignment(StrEnum):
@@ -141,15 +142,40 @@ def _indicator(node: Mapping[str, Any]) -> Mapping[str, Any]:
             code="Z-CFG-031",
             remedy="Describe the indicator in the YAML beside it; see the how-to.",
         )
-    needed = {"id", "theme", "label", "description", "unit", "decimals"}
-    needed |= {"policy", "kind", "sources"}
-    if missing := sorted(needed - set(indicator)):
+    if wrong := _faults(indicator):
         raise ConfigurationError(
-            f"{node['original_file_path']}: meta.indicator lacks {', '.join(missing)}.",
+            f"{node['original_file_path']}: meta.indicator: {'; '.join(wrong)}.",
             code="Z-CFG-031",
-            remedy="Add it in the YAML beside the mart; see the how-to.",
+            remedy="Correct it in the YAML beside the mart; see the how-to.",
         )
     return dict(indicator)
+
+
+def _faults(indicator: Mapping[str, Any]) -> list[str]:
+    """What a definition lacks or says in a form that cannot be published."""
+    needed = {"id", "theme", "label", "description", "unit", "numerator", "denominator", "factor"}
+    needed |= {"decimals", "sources", "policy", "kind", "plausible", "caveats"}
+    missing = sorted(needed - set(indicator))
+    if missing:
+        return [f"{name} is missing" for name in missing]
+    wrong = []
+    for name in ("label", "description", "caveats", "unit"):
+        texts = indicator[name]
+        if not isinstance(texts, dict) or not all(texts.get(language) for language in _LANGUAGES):
+            wrong.append(f"{name} needs a text in {' and '.join(_LANGUAGES)}")
+    decimals = indicator["decimals"]
+    if not isinstance(decimals, int) or isinstance(decimals, bool) or not 0 <= decimals <= 9:
+        wrong.append(f"decimals is {decimals!r}, not a whole number from 0 to 9")
+    plausible = indicator["plausible"]
+    if not isinstance(plausible, dict) or not all(
+        isinstance(plausible.get(end), int | float) for end in ("min", "max")
+    ):
+        wrong.append("plausible needs the numbers min and max")
+    if not isinstance(indicator["factor"], int | float):
+        wrong.append(f"factor is {indicator['factor']!r}, not a number")
+    if not isinstance(indicator["sources"], list) or not indicator["sources"]:
+        wrong.append("sources is not a list of sources")
+    return wrong
 
 
 def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:

@@ -110,6 +110,13 @@ class RemoteError(ZichtError):
     exit_status = 9
 
 
+class StorageError(ZichtError):
+    """A file or folder cannot be read or written."""
+
+    default_code = "Z-IO-001"
+    exit_status = 12
+
+
 class BusyError(ZichtError):
     """Another process holds the lock that this one needs."""
 

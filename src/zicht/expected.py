@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from zicht.contracts import Contract
-from zicht.deliveries.landing import complete_deliveries, incomplete_deliveries
+from zicht.deliveries.landing import (
+    claimed_deliveries,
+    complete_deliveries,
+    incomplete_deliveries,
+)
 from zicht.deliveries.ledger import Record
 from zicht.deliveries.quarantine import Refusal
 from zicht.periods import Period
@@ -64,7 +68,8 @@ def source_status(
         days_overdue=max(0, (now.date() - due).days),
         n_deliveries=len(own),
         n_refused=sum(1 for refusal in refusals if refusal.source == contract.source),
-        n_waiting=len(complete_deliveries(settings, contract.source)),
+        n_waiting=len(complete_deliveries(settings, contract.source))
+        + len(claimed_deliveries(settings, contract.source)),
         n_incomplete=len(incomplete_deliveries(settings, contract.source)),
     )
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zicht.errors import BusyError
+from zicht.errors import BusyError, StorageError
 
 _LONGEST_NAME = 240
 
@@ -34,6 +34,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
                 remedy="Wait until it has finished; a lock goes with its process.",
             ) from error
         yield
+
+
+def sync_file(path: Path) -> None:
+    """Makes the bytes of a file survive a power cut."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -64,8 +70,30 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file in UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Reads a JSON file in UTF-8.
+
+    Raises:
+        StorageError: Z-IO-002 naming the file, if it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StorageError(
+            f"{path} is damaged: {error}.",
+            code="Z-IO-002",
+            remedy="Restore the file from the backup; see the runbook on restoring.",
+        ) from error
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in ``folder``, in order of name; none when it is not there.
+
+    Unlike a glob, a folder that may not be read is an error and not an empty one.
+    """
+    if not folder.exists():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def hidden_beside(folder: Path, prefix: str) -> Path:

@@ -42,6 +42,7 @@ SOURCES = ("cbs_crime", "cbs_measures", "cbs_suspects")
 
 FETCH = ("delivery-written", "delivery-described")
 ACCEPT = (
+    "intake-claimed",
     "intake-loaded",
     "intake-written",
     "intake-recorded",

@@ -323,7 +323,7 @@ FAULTS: dict[str, Fault] = {
         of(name="abc\n"), "Z-DEL-003", "descriptor_is_complete", "cannot be printed", DESCRIPTOR
     ),
     "name-that-climbs": Fault(
-        of(name="../abc"), "Z-DEL-003", "descriptor_is_complete", "other signs than", DESCRIPTOR
+        of(name="../abc"), "Z-DEL-003", "descriptor_is_complete", "is not of letters", DESCRIPTOR
     ),
     "half-surrogate": Fault(
         of(source="cbs_\ud800crime"),

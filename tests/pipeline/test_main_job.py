@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,9 +25,9 @@ from zicht import refresh
 from zicht.clock import fixed_clock
 from zicht.deliveries.ledger import read_ledger
 from zicht.deliveries.package import ObservationStatus
-from zicht.errors import DisclosureError, GateError
+from zicht.errors import DisclosureError, GateError, ReleaseError
 from zicht.files import read_json, write_json
-from zicht.releases.store import CURRENT, current_release
+from zicht.releases.store import CURRENT, current_release, describe_files
 from zicht.settings import Settings
 
 LATER = NOW + timedelta(days=30)
@@ -319,13 +320,39 @@ def test_gate_4_finds_a_leak(
         connection.execute(leak)
     plan = read_json(first_release.runs / "first" / "plan.json")
     write_json(settings.runs / run / "plan.json", plan)
-    write_json(settings.runs / run / "candidate.json", {"release_id": release_id, "files": []})
+    files = describe_files(folder)
+    write_json(settings.runs / run / "candidate.json", {"release_id": release_id, "files": files})
     with pytest.raises(GateError) as stopped:
         refresh.gate_4(settings, run, fixed_clock(NOW), lambda _: None)
     assert check in stopped.value.message
     result = json.loads((settings.runs / run / "gate_4.json").read_text())
     failed = {(r["relation"], r["check"]) for r in result["results"] if not r["success"]}
     assert (table, check) in failed or ("observations", check) in failed
+
+
+@pytest.mark.parametrize("where", ["observations.csv", "raw", "extra.csv"])
+def test_gate_4_refuses_files_that_were_not_built(
+    first_release: Settings, settings: Settings, where: str
+) -> None:
+    run, release_id = "touched", "2025-05-01-00000000"
+    folder = settings.candidates / release_id
+    shutil.copytree(first_release.releases / CURRENT, folder)
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    (folder / "release.json").unlink()
+    plan = read_json(first_release.runs / "first" / "plan.json")
+    write_json(settings.runs / run / "plan.json", plan)
+    files = describe_files(folder)
+    write_json(settings.runs / run / "candidate.json", {"release_id": release_id, "files": files})
+    if where == "raw":
+        (folder / where).mkdir()
+    else:
+        with (folder / where).open("a") as stream:
+            stream.write("BU03630000,secret\n")
+    with pytest.raises(ReleaseError) as refused:
+        refresh.gate_4(settings, run, fixed_clock(NOW), lambda _: None)
+    assert refused.value.code in ("Z-REL-003", "Z-REL-006")
 
 
 def test_a_label_is_no_way_around_the_wall(tmp_path: Path) -> None:

@@ -366,9 +366,10 @@ def _mount(plan: Mapping[str, Any], service: Mapping[str, Any], *, is_postgres: 
             _run("mount", "-o", "remount,ro", top)
     for entry in service.get("tmpfs") or ():
         target, _, options = entry.partition(":")
-        _run(
-            "mount", "-t", "tmpfs", "-o", options or "mode=1777", "tmpfs", os.path.realpath(target)
-        )
+        top = os.path.realpath(target)
+        # A clone may lie below /tmp; what runs is still that clone.
+        keep = [path for path in needed if path.startswith(f"{top}/")]
+        _replace(top, keep, options or "mode=1777")
 
 
 def _first_closed(path: str) -> str | None:
@@ -379,10 +380,10 @@ def _first_closed(path: str) -> str | None:
     return None
 
 
-def _replace(folder: str, keep: list[str]) -> None:
-    """Covers a folder with an empty one that all may pass, in which ``keep`` is still there."""
+def _replace(folder: str, keep: list[str], options: str = "mode=755") -> None:
+    """Covers a folder with an empty one, in which ``keep`` is still there."""
     _run("mount", "--bind", folder, "/mnt")
-    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+    _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
     for path in keep:
         os.makedirs(path, exist_ok=True)
         _run("mount", "--bind", "/mnt" + path.removeprefix(folder), path)

@@ -38,7 +38,9 @@ def _variables() -> dict[str, str]:
 def test_a_delivery_becomes_a_release(tmp_path: Path) -> None:
     """All services get healthy by their own checks; a delivery that is dropped is released."""
     if postgres_folder() is None:
-        pytest.fail("PostgreSQL is not installed: apt-get install postgresql (Debian, Ubuntu)")
+        why = "PostgreSQL is not installed: apt-get install postgresql (Debian, Ubuntu)"
+        # Where a merge depends on it, a test that did not run has not passed.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
     isolated = can_isolate()
     base = tmp_path / "machine"
     base.mkdir()

@@ -115,8 +115,8 @@ def _alignment(other: Manifest) -> None:
         (_meta(CUBE, "inputs"), "Z-CFG-030", "cube_open_data__crime"),
         (_alignment, "Z-CFG-030", "roughly"),
         (_meta(MART, "indicator"), "Z-CFG-031", "no meta.indicator"),
-        (_indicator("unit"), "Z-CFG-031", "lacks unit"),
-        (_indicator("sources"), "Z-CFG-031", "lacks sources"),
+        (_indicator("unit"), "Z-CFG-031", "unit is missing"),
+        (_indicator("sources"), "Z-CFG-031", "sources is missing"),
         (_same_id, "Z-CFG-032", "both define the_same"),
     ],
 )

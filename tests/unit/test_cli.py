@@ -242,8 +242,14 @@ def test_a_fault_of_the_program_is_told_as_such(
 ) -> None:
     release = tmp_path / "home" / "releases" / "broken" / "release.json"
     release.parent.mkdir(parents=True)
-    release.write_text("{")
     monkeypatch.setenv("ZICHT_HOME", str(tmp_path / "home"))
+    release.write_text("{")
+    status, message = failing(capsys, monkeypatch, "releases")
+    assert status == 12
+    assert "Z-IO-002" in message
+    assert str(release) in message
+    assert "Traceback" not in message
+    release.write_text("[]")
     status, message = failing(capsys, monkeypatch, "releases")
     assert status == 1
     assert "Traceback" in message

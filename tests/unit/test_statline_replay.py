@@ -247,7 +247,10 @@ def test_it_can_be_served_until_interrupted() -> None:
         url = process.stdout.readline().decode().strip()
         answer = httpx.get(f"{url}/ODataApi/odata/83648NED/TableInfos", trust_env=False)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        try:
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
     assert answer.json()["value"][0]["Identifier"] == "83648NED"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -15,7 +16,7 @@ from zicht.commands import fetch_source, human_path, requeue, source_of_table
 from zicht.contracts import load_contracts
 from zicht.deliveries.ledger import read_ledger
 from zicht.deliveries.quarantine import read_quarantine
-from zicht.errors import UsageError, ZichtError
+from zicht.errors import StorageError, UsageError, ZichtError
 from zicht.expected import SourceStatus, all_statuses
 from zicht.files import read_json
 from zicht.releases.store import current_release, list_releases
@@ -85,6 +86,8 @@ def _print_refused(rows: list[dict[str, Any]]) -> None:
             where = "" if named else f"{reason['file']}: "
             count = f" [{reason['n_rows']} row(s)]" if reason["n_rows"] else ""
             out.print(f"  {reason['code']} {where}{reason['message']}{count}")
+            if reason["observed"] and not reason["rows"]:
+                out.print(f"      seen: {reason['observed']}")
             for bad in reason["rows"][:3]:
                 out.print(
                     f"      row {bad.get('_row', '?')}, {bad.get('column', '?')}: "
@@ -161,6 +164,8 @@ def status(as_json: AsJson = False) -> None:
                 "datapackage.json"
             )
     typer.echo("")
+    there = "" if settings.home.is_dir() else " (nothing there yet: a new installation)"
+    typer.echo(f"home: {human_path(settings.home)}{there}")
     if refresh is not None:
         typer.echo(f"last refresh: {refresh['run_id']}: {refresh['state']}")
     typer.echo(f"current release: {release_id or 'none yet'}")
@@ -191,12 +196,13 @@ def deliveries(
             typer.echo("no refused deliveries")
         return
     records = [record.to_json() for record in read_ledger(settings, source)]
+    replaced = {(record["source"], record["supersedes"]) for record in records}
     if as_json:
         print_json(records)
         return
     print_table(
         "accepted deliveries, in order of acceptance",
-        ["delivery", "period", "status", "delivered", "lag", "rows", "warnings"],
+        ["delivery", "period", "status", "delivered", "lag", "rows", "replaced"],
         [
             {
                 "delivery": record["id"],
@@ -205,11 +211,11 @@ def deliveries(
                 "delivered": record["delivered_at"][:10],
                 "lag": record["lag_days"],
                 "rows": sum(record["rows"].values()),
-                "warnings": len(record["warnings"]) or None,
+                "replaced": "yes" if (record["source"], record["id"]) in replaced else None,
             }
             for record in records
         ],
-        right=["lag", "rows", "warnings"],
+        right=["lag", "rows"],
         empty="none yet",
     )
 
@@ -233,7 +239,7 @@ def releases(as_json: AsJson = False) -> None:
         [
             {
                 "release": one["release_id"],
-                "made": one["released_at"],
+                "made": one["released_at"][:16].replace("T", " "),
                 "geo_year": one["geo_year"],
                 "figures": one["n_observations"],
                 "inputs": len(one["inputs"]),
@@ -301,12 +307,12 @@ def gates(
     from zicht.gates.report import render_text
 
     settings = Settings.from_environment()
-    names = sorted(path.parent.name for path in settings.runs.glob("*/plan.json"))
+    names = sorted({path.parent.name for path in settings.runs.glob("*/gate_*.json")})
     if (run is not None and run not in names) or not names:
         raise UsageError(
-            f"there is no run {run!r}." if run else "no refresh has run yet.",
+            f"no gate has looked at a run {run!r}." if run else "no gate has looked at a run yet.",
             code="Z-USE-003",
-            remedy=f"The newest ones: {', '.join(names[-3:]) or 'none'}.",
+            remedy=f"Choose one of: {', '.join(names[-3:])}." if names else "Run zicht refresh.",
         )
     newest = max(names, key=lambda name: (settings.runs / name / "plan.json").stat().st_mtime)
     folder = settings.runs / (run or newest)
@@ -412,7 +418,9 @@ def demo() -> None:
 
 
 @app.command()
-def up(port: Annotated[int, typer.Option(help="Port of the UI.")] = 8080) -> None:
+def up(
+    port: Annotated[int, typer.Option(min=1024, max=65533, help="Port of the UI.")] = 8080,
+) -> None:
     """Runs Airflow (UI, scheduler, triggerer) on this home until Ctrl-C.
 
     Example: zicht up --port 8080
@@ -424,6 +432,8 @@ def up(port: Annotated[int, typer.Option(help="Port of the UI.")] = 8080) -> Non
 
 def main() -> None:
     """Entry point: turns our errors into a message, a remedy and an exit status."""
+    # What is confidential is not for everybody on this machine to read.
+    os.umask(0o027)
     try:
         app(standalone_mode=False)
     except ZichtError as error:
@@ -431,6 +441,15 @@ def main() -> None:
         if error.remedy:
             _tell_stderr(f"remedy: {error.remedy}")
         sys.exit(error.exit_status)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        _tell_stderr(f"{StorageError.default_code}: {error.strerror or error}{where}")
+        _tell_stderr("remedy: is ZICHT_HOME right, may you write there, and is the disk not full?")
+        sys.exit(StorageError.exit_status)
     except typer.Abort:
         sys.exit(130)
     except typer.Exit as leave:

@@ -7,6 +7,7 @@ folder that the next run completes), and running again ends in the same state.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,10 +15,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
+
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock, format_moment
 from zicht.contracts import Contract
-from zicht.deliveries.landing import complete_deliveries
+from zicht.deliveries.landing import (
+    claimed_deliveries,
+    claimed_folder,
+    complete_deliveries,
+)
 from zicht.deliveries.ledger import (
     GATE_1,
     RECORD,
@@ -35,18 +42,19 @@ from zicht.deliveries.package import (
 )
 from zicht.deliveries.quarantine import Reason, recover_quarantine, refuse
 from zicht.deliveries.reading import load_delivery, write_empty_parquet, write_parquet
-from zicht.errors import DeliveryError
+from zicht.errors import DeliveryError, GateError, StorageError
 from zicht.files import (
     locked,
     move_folder,
     remove_tree,
+    sync_file,
     sync_folder,
     write_atomic,
     write_json,
 )
 from zicht.gates.contract import CODES, OWN_RULE_CODE, contract_suite
 from zicht.gates.engine import GateEngine
-from zicht.gates.model import GateResult
+from zicht.gates.model import GateResult, Suite
 from zicht.settings import Settings
 
 Say = Callable[[str], None]
@@ -126,7 +134,7 @@ def _check_agreed(
             f"({format_moment(descriptor.delivered_at)}).",
             "Correct the period or the moment of delivery in the descriptor.",
         )
-    if descriptor.delivered_at > now + _CLOCKS_DIFFER:
+    if descriptor.delivered_at > now + (timedelta() if descriptor.is_archive else _CLOCKS_DIFFER):
         raise _refusal(
             "Z-DEL-012",
             f"delivered_at {format_moment(descriptor.delivered_at)} lies in the future.",
@@ -182,6 +190,15 @@ def _reasons(result: GateResult, table: str, file_name: str) -> list[Reason]:
     ]
 
 
+def _require_evaluated(result: GateResult) -> None:
+    broken = [failure for failure in result.failures if failure.error]
+    if broken:
+        raise GateError(
+            f"gate 1 could not look at {result.subject}: {broken[0].check}: {broken[0].error}",
+            remedy="The delivery waits in landing. Free memory or disk, or correct the rule.",
+        )
+
+
 class _Intake:
     """One run over one source; holds the gate engine, which is costly to start."""
 
@@ -197,15 +214,24 @@ class _Intake:
     def gate_1(self, folder: Path, descriptor: Descriptor) -> tuple[GateResult, dict[str, int]]:
         rows = load_delivery(self.settings, self.contract, folder, descriptor, self.scratch)
         checkpoint("intake-loaded")
-        suites = [
-            suite
-            for table in self.contract.tables
-            for suite in contract_suite(self.contract, table, descriptor.reference_period)
-        ]
-        result = self.engine.run(
+        shapes: list[Suite] = []
+        others: list[Suite] = []
+        for table in self.contract.tables:
+            shape, *rest = contract_suite(self.contract, table, descriptor.reference_period)
+            shapes.append(shape)
+            others += rest
+        result = self.check(descriptor, shapes)
+        if not any(failure.check == "columns" for failure in result.failures):
+            # Without the right columns every other rule fails too, and says nothing more.
+            values = self.check(descriptor, [suite for suite in others if suite.checks])
+            result = replace(result, results=(*result.results, *values.results))
+        return result, dict(rows)
+
+    def check(self, descriptor: Descriptor, suites: Sequence[Suite]) -> GateResult:
+        """Runs suites of gate 1 over the delivery that was loaded last."""
+        return self.engine.run(
             self.scratch, suites, gate=1, subject=descriptor.id, checked_at=self.clock()
         )
-        return result, dict(rows)
 
     def commit(
         self, folder: Path, descriptor: Descriptor, record: Record, result: GateResult
@@ -217,6 +243,7 @@ class _Intake:
         incoming.mkdir(parents=True)
         for table in self.contract.tables:
             write_parquet(self.scratch, table, incoming / f"{table.name}.parquet")
+            sync_file(incoming / f"{table.name}.parquet")
         checkpoint("intake-written")
         write_atomic(incoming / GATE_1, result.dumps())
         write_json(incoming / RECORD, record.to_json())
@@ -226,8 +253,24 @@ class _Intake:
         checkpoint("intake-committed")
         remove_tree(folder)
 
+    def claim(self, folder: Path) -> Path | None:
+        """Moves a delivery out of the provider's reach; None when the provider took it away."""
+        claimed = claimed_folder(self.settings, self.contract.source) / folder.name
+        claimed.parent.mkdir(exist_ok=True)
+        try:
+            move_folder(folder, claimed)
+        except FileNotFoundError:
+            return None
+        checkpoint("intake-claimed")
+        return claimed
+
     def take(self, folder: Path, report: IntakeReport) -> IntakeReport:
-        """Deals with one delivery and says what became of it."""
+        """Deals with one claimed delivery and says what became of it.
+
+        Raises:
+            GateError: Z-GATE-001 if a rule could not be evaluated: not the delivery's fault.
+            OSError: if the disk fails.
+        """
         descriptor: Descriptor | None = None
         result: GateResult | None = None
         try:
@@ -237,13 +280,12 @@ class _Intake:
             if self.is_known(descriptor):
                 return self.note_unchanged(folder, descriptor, report)
             result, rows = self.gate_1(folder, descriptor)
+            _require_evaluated(result)
             reasons = [
                 reason
                 for resource in descriptor.resources
                 for reason in _reasons(result, resource.name, resource.path)
             ]
-            # Without the right columns every other rule fails too, and says nothing more.
-            reasons = [r for r in reasons if r.rule == "columns"] or reasons
         except DeliveryError as error:
             reasons = [Reason.from_error(error)]
         name = descriptor.id if descriptor else printable(folder.name)
@@ -258,7 +300,8 @@ class _Intake:
                 gate_1=result,
             )
             first = reasons[0]
-            self.say(f"  refused   {name}: {first.code} {first.message}")
+            more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+            self.say(f"  refused   {name}: {first.code} {first.message}{more}")
             return report.refusing(name)
         assert descriptor is not None
         assert result is not None
@@ -316,9 +359,22 @@ class _Intake:
 def _recover(settings: Settings, source: str) -> None:
     for leftover in (settings.raw / source).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for leftover in (settings.landing / source).glob(".removing-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    claimed = claimed_folder(settings, source)
+    for base in (settings.landing / source, claimed):
+        for leftover in base.glob(".removing-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
     recover_quarantine(settings, source)
+    for folder in claimed_deliveries(settings, source):
+        give_back(settings, source, folder)
+
+
+def give_back(settings: Settings, source: str, folder: Path) -> Path:
+    """Moves a claimed delivery back to where it lay, or beside what lies there now."""
+    target, number = settings.landing / source / folder.name, 2
+    while target.exists():
+        target, number = target.with_name(f"{folder.name}.{number}"), number + 1
+    move_folder(folder, target)
+    return target
 
 
 def _in_order(folders: Sequence[Path]) -> list[Path]:
@@ -341,19 +397,44 @@ def take_in(settings: Settings, contract: Contract, clock: Clock, say: Say) -> I
 
     Raises:
         ConfigurationError: if the contract cannot be turned into a suite.
-        OSError: if the disk fails; the delivery concerned still lies in landing.
+        StorageError: Z-IO-003 after all others were dealt with, if a delivery could not be looked
+            at for a reason that is not its own (disk, memory, rights); it lies in landing again.
     """
-    ensure_source(settings, contract)
     report = IntakeReport(contract.source)
+    stuck: dict[str, Exception] = {}
     with locked(settings.locks / f"intake-{contract.source}.lock"), ExitStack() as stack:
+        ensure_source(settings, contract)
         _recover(settings, contract.source)
         intake: _Intake | None = None
-        while folders := complete_deliveries(settings, contract.source):
+        while folders := [
+            folder
+            for folder in complete_deliveries(settings, contract.source)
+            if folder.name not in stuck
+        ]:
             if intake is None:
                 engine = stack.enter_context(GateEngine())
                 intake = _Intake(settings, contract, clock, say, engine)
                 stack.callback(intake.scratch.unlink, missing_ok=True)
             for folder in _in_order(folders):
-                report = intake.take(folder, report)
+                try:
+                    claimed = intake.claim(folder)
+                    report = intake.take(claimed, report) if claimed else report
+                except (OSError, UnicodeError, GateError, duckdb.Error) as error:
+                    # One delivery that cannot be looked at does not keep the others waiting.
+                    stuck[folder.name] = error
+                    say(f"  waits     {printable(folder.name)}: {error}")
+                    for left in claimed_deliveries(settings, contract.source):
+                        stuck[give_back(settings, contract.source, left).name] = error
                 checkpoint("intake-one-done")
+        with contextlib.suppress(OSError):
+            claimed_folder(settings, contract.source).rmdir()
+    if stuck:
+        names = ", ".join(sorted({printable(name) for name in stuck}))
+        first = next(iter(stuck.values()))
+        raise StorageError(
+            f"{len(stuck)} delivery(ies) of {contract.source} could not be looked at and still lie "
+            f"in landing: {names}: {first}",
+            code="Z-IO-003",
+            remedy="Cure the cause (disk, memory, rights, the name of the folder) and run again.",
+        ) from first
     return report

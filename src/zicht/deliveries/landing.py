@@ -30,6 +30,17 @@ def complete_deliveries(settings: Settings, source: str) -> list[Path]:
     return [folder for folder in _folders(settings, source) if _is_complete(folder)]
 
 
+def claimed_folder(settings: Settings, source: str) -> Path:
+    """Where intake moves a delivery while it works on it, out of the provider's reach."""
+    return settings.landing / source / ".taking"
+
+
+def claimed_deliveries(settings: Settings, source: str) -> list[Path]:
+    """Deliveries that intake works on now, or that a killed one left; the next run goes on."""
+    base = claimed_folder(settings, source)
+    return sorted(p for p in base.iterdir() if p.name[0] != ".") if base.is_dir() else []
+
+
 def incomplete_deliveries(settings: Settings, source: str) -> list[Path]:
     """Folders in landing that wait for their descriptor."""
     return [folder for folder in _folders(settings, source) if not _is_complete(folder)]

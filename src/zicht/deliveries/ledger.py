@@ -15,7 +15,7 @@ from typing import Any
 
 from zicht.clock import format_moment, parse_moment
 from zicht.deliveries.package import ObservationStatus
-from zicht.files import read_json
+from zicht.files import list_folders, read_json
 from zicht.periods import Period
 from zicht.settings import Settings
 
@@ -111,8 +111,15 @@ def delivery_folder(settings: Settings, source: str, period: object, delivery: s
 
 def read_ledger(settings: Settings, source: str | None = None) -> list[Record]:
     """All records, or those of one source, ordered by known_at, source and id."""
-    pattern = f"{source or '*'}/reference_period=*/delivery=*/{RECORD}"
-    records = [Record.from_json(read_json(path)) for path in settings.raw.glob(pattern)]
+    sources = list_folders(settings.raw) if source is None else [settings.raw / source]
+    records = [
+        Record.from_json(read_json(delivery / RECORD))
+        for base in sources
+        for period in list_folders(base)
+        if period.name.startswith("reference_period=")
+        for delivery in list_folders(period)
+        if (delivery / RECORD).exists()
+    ]
     return sorted(records, key=lambda r: (r.known_at, r.source, r.id))
 
 

@@ -311,10 +311,11 @@ def read_descriptor(folder: Path) -> Descriptor:
     if not isinstance(document, dict):
         raise _refuse("Z-DEL-002", f"{DESCRIPTOR} is not a JSON object.", "Write it again.")
     identifier = _text(document, "name")
-    if not _NAME.fullmatch(identifier):
+    # An engine reads a folder named delivery=NULL as no delivery at all.
+    if not _NAME.fullmatch(identifier) or identifier.lower() == "null":
         raise _refuse(
             "Z-DEL-003",
-            f"{DESCRIPTOR}: the name {identifier!r} has other signs than letters, digits, . _ -.",
+            f"{DESCRIPTOR}: the name {identifier!r} is not of letters, digits, . _ - (or is null).",
             "Give the delivery a plain name of at most 120 signs.",
         )
     try:

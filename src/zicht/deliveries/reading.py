@@ -87,7 +87,8 @@ def _header(path: Path, contract: Contract) -> list[str]:
             rule="encoding",
         ) from error
     try:
-        names = next(csv.reader([text.rstrip("\r\n")], delimiter=contract.delimiter), [])
+        line_reader = csv.reader([text.rstrip("\r\n")], delimiter=contract.delimiter, strict=True)
+        names = next(line_reader, [])
     except csv.Error as error:
         raise _unreadable(path, contract, f"line 1: {error}") from error
     if not any(names):
@@ -151,6 +152,9 @@ def _load_text(
             "select line, coalesce(column_name, ''), error_type, error_message from reject_errors "
             "order by line, 2"
         ).fetchall()
+    except (duckdb.IOException, duckdb.OperationalError, duckdb.InternalError):
+        # Our disk, memory or engine: no fault of the delivery.
+        raise
     except duckdb.Error as error:
         raise _unreadable(path, contract, str(error).splitlines()[0]) from error
     if rejects:

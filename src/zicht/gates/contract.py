@@ -173,7 +173,7 @@ def _own(rule: Rule, table: Table) -> Check:
     )
 
 
-def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Suite, Suite]:
+def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Suite, Suite, Suite]:
     """The suites of gate 1 for one table of one delivery.
 
     Args:
@@ -182,7 +182,8 @@ def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Su
         period: the reference period that the descriptor states.
 
     Returns:
-        The suite on the file as written, and the suite on the typed values.
+        The suite on the shape of the file, which comes first: without the right columns the others
+        cannot be evaluated; the suite on the values as written; the suite on the typed values.
     """
 
     def rows(name: str, description: str, sql: str | None, remedy: str) -> list[Check]:
@@ -191,13 +192,14 @@ def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Su
         return [Check(name, description, ROWS, Severity.FAIL, remedy, sql=sql)]
 
     text = f"text_{table.name}"
-    as_written = [
+    shape = [
         Check(
             "columns",
             "The file has the columns of the contract, no more and no fewer.",
             "expect_table_columns_to_match_set",
             Severity.FAIL,
-            "Deliver the columns that the contract lists, spelled as there.",
+            f"Deliver the columns that {contract.path.name} lists, spelled as there and separated "
+            f"by {contract.delimiter!r}.",
             kwargs={
                 "column_set": ["_row", *(column.name for column in table.columns)],
                 "exact_match": True,
@@ -211,13 +213,13 @@ def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Su
             "An empty delivery says nothing; deliver the rows or leave the delivery out.",
             kwargs={"min_value": table.minimum_rows},
         ),
-        *rows(
-            "types",
-            "Every value has the type of its column.",
-            _offending(text, table.columns, _types),
-            "Write numbers with digits and a decimal point, and nothing else in the field.",
-        ),
     ]
+    as_written = rows(
+        "types",
+        "Every value has the type of its column.",
+        _offending(text, table.columns, _types),
+        "Write numbers with digits and a decimal point, and nothing else in the field.",
+    )
     over = table.columns
     typed = [
         *rows(
@@ -284,6 +286,7 @@ def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Su
             "Make one delivery per period, and state that period in the descriptor.",
         )
     return (
+        Suite(1, f"{contract.source}.{table.name}: shape", text, tuple(shape)),
         Suite(1, f"{contract.source}.{table.name}: as written", text, tuple(as_written)),
         Suite(1, f"{contract.source}.{table.name}: values", table.name, tuple(typed)),
     )

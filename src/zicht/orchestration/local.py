@@ -155,7 +155,9 @@ class _Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = getattr(record, "zicht_error", None)
         if isinstance(error, ZichtError):
+            # Raised again by run_dag_here, which is where it is told.
             self.errors.append(error)
+            return
         with contextlib.redirect_stdout(self.terminal):
             self.say(record.getMessage())
 

@@ -6,6 +6,7 @@ Heavy modules (dbt, Great Expectations) are imported inside a task, never while 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ class ZichtOperator(BaseOperator):
             AirflowFailException: for an error that no further attempt cures; no retries follow.
             Exception: any other one, as it came; the task's retries apply.
         """
+        # What is confidential is not for everybody on this machine to read.
+        os.umask(0o027)
         try:
             return self.work(Settings.from_environment(), context)
         except _CURABLE as error:
@@ -110,8 +113,6 @@ class Intake(ZichtOperator):
             "refused": _names(report.refused),
             "unchanged": _names(report.unchanged),
         }
-        for refused in outcome["refused"]:
-            PROGRESS.warning("refused: %s", refused)
         if report.accepted or (context["ti"].try_number > 1 and _pending(settings)):
             # An earlier attempt may have accepted deliveries and died before it could ring.
             events = context["outlet_events"][self.rope]
@@ -164,10 +165,14 @@ class Sweep(ZichtOperator):
     def work(self, settings: Settings, context: Context) -> list[str]:
         """Returns the names of the bells that were rung."""
         from zicht.contracts import load_contracts
-        from zicht.deliveries.landing import complete_deliveries
+        from zicht.deliveries.landing import claimed_deliveries, complete_deliveries
 
         sources = load_contracts(settings.contracts)
-        bells = [landing_asset(name) for name in sources if complete_deliveries(settings, name)]
+        bells = [
+            landing_asset(name)
+            for name in sources
+            if complete_deliveries(settings, name) or claimed_deliveries(settings, name)
+        ]
         if _pending(settings):
             bells.append(LEDGER)
         for bell in bells:

@@ -13,7 +13,7 @@ from zicht.checkpoints import checkpoint
 from zicht.clock import Clock
 from zicht.deliveries.ledger import GATE_1, delivery_folder
 from zicht.disclosure.policies import load_policies
-from zicht.errors import GateError
+from zicht.errors import GateError, ReleaseError
 from zicht.files import write_atomic, write_json
 from zicht.gates.engine import GateEngine
 from zicht.gates.model import GateResult
@@ -177,6 +177,16 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     checkpoint("refresh-gate-3")
 
 
+def _require_as_built(folder: Path, files: list[dict[str, Any]]) -> None:
+    """The gate looks at the database; the other files are as safe as it is, being made from it."""
+    if describe_files(folder) != files:
+        raise ReleaseError(
+            f"candidate {folder.name} is not as it was built: a file changed or was added.",
+            code="Z-REL-003",
+            remedy="Run the refresh again, and find out who wrote in candidates/.",
+        )
+
+
 def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """The candidate: may these very files be published?
 
@@ -190,6 +200,7 @@ def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     folder = settings.candidates / release_id
     if not folder.exists() and (settings.releases / release_id).exists():
         folder = settings.releases / release_id
+    _require_as_built(folder, candidate["files"])
     database = folder / DATABASE
     policies = load_policies(settings.policies)
     _check(
@@ -205,5 +216,6 @@ def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             "schema": load_schema(settings).column_names(),
         },
     )
-    write_json(run_folder(settings, run_id) / "cleared.json", describe_files(folder))
+    _require_as_built(folder, candidate["files"])
+    write_json(run_folder(settings, run_id) / "cleared.json", candidate["files"])
     checkpoint("refresh-gate-4")

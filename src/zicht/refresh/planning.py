@@ -48,6 +48,14 @@ def _pair_json(pair: Pair) -> dict[str, Any]:
     }
 
 
+def _forget(settings: Settings, run_id: str) -> None:
+    """A run that is planned anew has passed no gate and has no candidate."""
+    folder = run_folder(settings, run_id)
+    for pattern in ("gate_*.json", "cleared.json", "candidate.json", "outcome.json"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
 def _write_plan(
     settings: Settings, run_id: str, plan_: Plan, records: list[Record], at: datetime
 ) -> None:
@@ -102,6 +110,13 @@ def plan(settings: Settings, run_id: str, clock: Clock, say: Say, as_of: str | N
             code="Z-USE-004",
             remedy="Write 2024-06-30 or 2024-06-30T12:00:00Z.",
         ) from error
+    if moment is not None and moment > now:
+        raise UsageError(
+            f"as_of {as_of} lies in the future.",
+            code="Z-USE-004",
+            remedy="Name a past moment, or leave it out for what is known now.",
+        )
+    _forget(settings, run_id)
     contracts = load_contracts(settings.contracts)
     for contract in contracts.values():
         ensure_source(settings, contract)
@@ -125,7 +140,8 @@ def plan(settings: Settings, run_id: str, clock: Clock, say: Say, as_of: str | N
         f"{len(made.missing)} of them to compute"
     )
     if not made.marts:
-        say("  no accepted deliveries yet: nothing to do")
+        known = f" before {format_moment(records[0].known_at)}" if records else " yet"
+        say(f"  no delivery was known{known}: nothing to do")
         return False
     current = current_release(settings)
     if moment is None and current and _shows(current, read_state(settings, run_id)):

@@ -90,6 +90,14 @@ def _export_regions(settings: Settings, target: Path) -> None:
         )
 
 
+def _free_id(settings: Settings, wanted: str) -> str:
+    """Figures that return to an earlier state are a release of their own, with its own moment."""
+    found, number = wanted, 2
+    while (settings.releases / found).exists():
+        found, number = f"{wanted}-{number}", number + 1
+    return found
+
+
 def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Sends all cells through the wall and builds the candidate from what came out.
 
@@ -117,7 +125,7 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         say(f"  every figure equals that of the current release {current['release_id']}")
         return
     moment = parse_moment(state["planned_at"])
-    release_id = f"{moment:%Y-%m-%d}-{content[:8]}"
+    release_id = _free_id(settings, f"{moment:%Y-%m-%d}-{content[:8]}")
     records = read_ledger(settings)
     contracts = load_contracts(settings.contracts)
     keep = ("release_id", "released_at", "as_of", "geo_year", "n_observations", "code_version")

@@ -21,7 +21,7 @@ from zicht.clock import format_moment
 from zicht.deliveries.package import sha256_of
 from zicht.deliveries.reading import literal, quoted
 from zicht.expected import SourceStatus
-from zicht.files import move_folder, remove_tree
+from zicht.files import move_folder, remove_tree, sync_file
 from zicht.releases.schema import PublishedSchema, PublishedTable
 
 DATABASE = "marts.duckdb"
@@ -246,6 +246,8 @@ def build_candidate(
                 f"to {literal(f'{target}.csv')} (format csv, header)"
             )
         connection.execute("checkpoint")
+    for path in partial.iterdir():
+        sync_file(path)
     remove_tree(folder)
     move_folder(partial, folder)
     return counts

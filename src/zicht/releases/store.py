@@ -34,11 +34,22 @@ def current_release(settings: Settings) -> Mapping[str, Any] | None:
 
 
 def describe_files(folder: Path) -> list[dict[str, Any]]:
-    """Name, size in bytes and sha256 of each file, in order of name."""
+    """Name, size in bytes and sha256 of each file, in order of name.
+
+    Raises:
+        ReleaseError: Z-REL-006 if something else than plain files lies there.
+    """
+    odd = [path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()]
+    if odd:
+        raise ReleaseError(
+            f"{folder} holds what is no plain file: {', '.join(sorted(odd))}.",
+            code="Z-REL-006",
+            remedy="Run the refresh again, and find out who wrote there.",
+        )
     return [
         {"path": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != DOCUMENT
+        if path.name != DOCUMENT and not path.name.endswith(".partial")
     ]
 
 
@@ -78,6 +89,14 @@ def publish(
     """
     target = settings.releases / release_id
     with locked(settings.locks / "publish.lock"):
+        current = current_release(settings)
+        if current is not None and current["released_at"] > document["released_at"]:
+            raise ReleaseError(
+                f"{release_id} is of {document['released_at']} and the current release of "
+                f"{current['released_at']}.",
+                code="Z-REL-005",
+                remedy="A newer refresh came first; start this one again from the plan.",
+            )
         if not (target / DOCUMENT).exists():
             candidate = settings.candidates / release_id
             if not candidate.is_dir():
