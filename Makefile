@@ -44,14 +44,14 @@ up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=808
 
 lint: setup ## ruff, mypy, sqlfluff, yamllint
 	$(RUN) ruff check .
-	$(RUN) ruff format --check .
+	$(RUN) ruff format --check src dags tests samples
 	$(RUN) mypy
 	$(RUN) sqlfluff lint --disable-progress-bar dbt_project
 	$(RUN) yamllint --strict .
 
 format: setup ## write the code in the agreed form
 	$(RUN) ruff check --fix .
-	$(RUN) ruff format .
+	$(RUN) ruff format src dags tests samples
 
 clean: ## remove the environment, caches and all state in ./var
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache
