@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-core test-fast test-service postgresql up lint format clean
+.PHONY: help setup demo test test-fast test-service postgresql up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,6 @@ test: setup postgresql ## all tests
 
 test-fast: setup ## tests without Airflow services
 	$(RUN) pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/fault
-
-test-core: setup ## faults, kills and the main job
-	$(RUN) pytest -n 2 --dist loadfile tests/fault tests/pipeline/test_main_job.py \
-	  tests/unit/test_intake.py tests/unit/test_catalogue.py tests/unit/test_ledger.py \
-	  tests/unit/test_package.py tests/unit/test_files.py tests/unit/test_vintages.py
 
 test-service: setup postgresql ## tests with a real scheduler, and what docker-compose.yml says, natively
 	$(RUN) pytest tests/service

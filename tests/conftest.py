@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# What Hypothesis remembers is no part of the project.
+os.environ.setdefault(
+    "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "zicht-hypothesis"))
+)
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support import drop_sample, run_refresh, settings_at, take_in_all
 from zicht.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """Tasks and commands set the mask of their process; here that is the test run's."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

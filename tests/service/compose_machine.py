@@ -429,6 +429,8 @@ def _substitute(
 
 
 if __name__ == "__main__":
+    # A container starts with the usual mask, whatever that of the test run is.
+    os.umask(0o022)
     if sys.argv[1] == "stage":
         stage(Path(sys.argv[2]))
     else:

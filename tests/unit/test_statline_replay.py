@@ -239,6 +239,8 @@ def test_an_overlay_that_does_not_fit_is_refused(tmp_path: Path, file: str, cont
 
 def test_it_can_be_served_until_interrupted() -> None:
     script = (
+        # Where the tests run in the background of a shell, SIGINT is ignored, also by children.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from zicht.statline.replay import serve; "
         f"serve(Path({str(SAMPLE)!r}), 0, on_ready=lambda url: print(url, flush=True))"
     )
