@@ -66,7 +66,9 @@ def statline_at(folder: Path, **options: Any) -> Iterator[None]:
 def fetch_all(settings: Settings, folder: Path = SAMPLES, **options: Any) -> None:
     """Fetches every StatLine source from the snapshots in ``folder`` into landing."""
     with statline_at(folder, **options):
-        for source in load_contracts(settings.contracts):
+        for source, contract in load_contracts(settings.contracts).items():
+            if contract.statline is None:
+                continue
             fetch_source(settings, source, fixed_clock(NOW), silent)
 
 

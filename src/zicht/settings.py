@@ -82,6 +82,11 @@ class Settings:
         return self.project / "expectations" / "contracts"
 
     @property
+    def agreements(self) -> Path:
+        """One file per agreement between the parties."""
+        return self.project / "expectations" / "agreements"
+
+    @property
     def suites(self) -> Path:
         """One file per gate."""
         return self.project / "expectations" / "suites"

@@ -21,6 +21,8 @@ from support import (
     NOW,
     PROJECT,
     SAMPLES,
+    ObservationStatus,
+    Period,
     drop_sample,
     drop_variant,
     parquet_bytes,
@@ -30,7 +32,7 @@ from support import (
 )
 from zicht.clock import format_moment
 from zicht.deliveries.ledger import read_ledger
-from zicht.deliveries.package import sha256_of
+from zicht.deliveries.package import sha256_of, write_delivery
 from zicht.deliveries.quarantine import PAYLOAD, read_quarantine
 from zicht.files import read_json, write_json
 from zicht.releases.store import DOCUMENT, describe_files
@@ -50,6 +52,7 @@ ACCEPT = (
     "intake-one-done",
 )
 REFUSE = ("quarantine-reported", "quarantine-moved")
+DESTROY = (*REFUSE, "quarantine-destroyed")
 HOPS = {
     "plan": ("refresh-planned",),
     "stage": ("refresh-staged",),
@@ -169,14 +172,19 @@ def assert_whole(settings: Settings) -> str:
     return str(document["release_id"])
 
 
-def test_every_checkpoint_in_the_source_is_killed_at_here() -> None:
+def test_every_checkpoint_in_the_source_is_killed_at_in_some_test() -> None:
     found = {
         name
         for path in (PROJECT / "src" / "zicht").rglob("*.py")
         for name in re.findall(r'checkpoint\("([^"]+)"\)', path.read_text())
     }
-    used = {*FETCH, *ACCEPT, *REFUSE, *(point for points in HOPS.values() for point in points)}
-    assert found == used
+    used = {*FETCH, *ACCEPT, *REFUSE, *DESTROY}
+    used |= {point for points in HOPS.values() for point in points}
+    assert used <= found
+    elsewhere = "".join(
+        path.read_text() for path in (PROJECT / "tests").rglob("*.py") if path != Path(__file__)
+    )
+    assert {name for name in found - used if f'"{name}"' not in elsewhere} == set()
 
 
 def test_fetch(steps: Steps, tmp_path: Path) -> None:
@@ -235,6 +243,38 @@ def test_intake_of_refused_deliveries(steps: Steps, tmp_path: Path) -> None:
     for name in refused:
         payload = disturbed.quarantine / "cbs_crime" / name / PAYLOAD
         assert {path.name for path in payload.iterdir()} == {"crime.csv", "datapackage.json"}
+
+
+OPEN_CASE = (
+    "case_key;person_key;offence_group;offence_label;offence_municipality_code;municipality_code;"
+    "recorded_on;investigation_status\r\n"
+    "C000000001;P000000001;drugs;bezit;GM0363;GM0363;20240215;open\r\n"
+)
+
+
+def test_intake_of_deliveries_that_may_not_be_kept(steps: Steps, tmp_path: Path) -> None:
+    """Whenever the process dies: at the end there is no trace of an open case."""
+    settings = settings_at(tmp_path / "home")
+    for point in DESTROY:
+        write_delivery(
+            settings.landing / "police_suspects",
+            id=f"open-{point}",
+            source="police_suspects",
+            reference_period=Period.parse("2024-Q1"),
+            observation_status=ObservationStatus.FINAL,
+            delivered_at=NOW,
+            tables={"suspects.csv": OPEN_CASE.encode("cp1252")},
+        )
+        steps.survives(settings, "intake", "police_suspects", point)
+        assert leftovers(settings) == []
+    refused = read_quarantine(settings, "police_suspects")
+    assert [refusal.delivery for refusal in refused] == sorted(f"open-{p}" for p in DESTROY)
+    assert all(refusal.is_destroyed for refusal in refused)
+    for path in settings.home.rglob("*"):
+        assert path.is_dir() or b"C000000001" not in path.read_bytes(), path
+    for refusal in refused:
+        names = {path.name for path in refusal.folder.iterdir()}
+        assert names == {"report.json", "report.html", "gate_1.json", "datapackage.json"}
 
 
 def test_publish_with_a_release_before_it(

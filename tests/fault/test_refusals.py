@@ -438,7 +438,7 @@ FAULTS: dict[str, Fault] = {
         row={"column": "SoortMisdrijf"},
     ),
     "wrong-encoding-in-header": Fault(
-        variant(swap(b"Perioden", b"P\xe9rioden")), "Z-DEL-022", "encoding", "line 1: not utf-8"
+        variant(swap(b"Perioden", b"P\xe9rioden")), "Z-DEL-022", "encoding", "is not utf-8: line 1"
     ),
     "ragged-line": Fault(
         variant(cell(6, b"5;5")), "Z-DEL-023", "readable", "Expected Number of Columns"

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
+from zicht.agreements import Agreement, agreement_for, load_agreements
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock, format_moment
 from zicht.contracts import Contract
@@ -27,6 +29,7 @@ from zicht.deliveries.landing import (
 )
 from zicht.deliveries.ledger import (
     GATE_1,
+    PROFILE,
     RECORD,
     Record,
     delivery_folder,
@@ -41,20 +44,35 @@ from zicht.deliveries.package import (
     verify_files,
 )
 from zicht.deliveries.quarantine import Reason, recover_quarantine, refuse
-from zicht.deliveries.reading import load_delivery, write_empty_parquet, write_parquet
+from zicht.deliveries.reading import (
+    Loaded,
+    Usual,
+    loaded_delivery,
+    write_empty_parquet,
+    write_parquet,
+)
 from zicht.errors import DeliveryError, GateError, StorageError
 from zicht.files import (
     locked,
     move_folder,
+    read_json,
     remove_tree,
     sync_file,
     sync_folder,
     write_atomic,
     write_json,
 )
-from zicht.gates.contract import CODES, OWN_RULE_CODE, contract_suite
+from zicht.gates.contract import (
+    CODES,
+    MAY_NOT_BE_HERE,
+    OWN_RULE_CODE,
+    contract_suite,
+    row_mark,
+)
 from zicht.gates.engine import GateEngine
 from zicht.gates.model import GateResult, Suite
+from zicht.keys import key_of
+from zicht.periods import Period
 from zicht.settings import Settings
 
 Say = Callable[[str], None]
@@ -101,7 +119,10 @@ _RULES = {
     "Z-DEL-010": "never_edited",
     "Z-DEL-011": "supersedes_known",
     "Z-DEL-012": "delivered_in_the_past",
+    "Z-DEL-013": "agreement_in_force",
 }
+_DESTROYED = MAY_NOT_BE_HERE | {"Z-DEL-013"}
+"""Codes of faults for which nothing of the content is kept."""
 _CLOCKS_DIFFER = timedelta(days=1)
 """How far a provider's clock may be ahead of ours."""
 
@@ -186,7 +207,7 @@ def _reasons(result: GateResult, table: str, file_name: str) -> list[Reason]:
             observed=failure.observed,
         )
         for failure in result.failures
-        if failure.relation in (table, f"text_{table}")
+        if failure.relation in (table, f"delivered_{table}")
     ]
 
 
@@ -199,6 +220,16 @@ def _require_evaluated(result: GateResult) -> None:
         )
 
 
+def _nearest(records: Sequence[Record], period: Period) -> Record | None:
+    """The delivery to compare with: of this period, else of the nearest one, earlier first."""
+
+    def distance(record: Record) -> tuple[int, int]:
+        days = (record.reference_period.start - period.start).days
+        return abs(days), days
+
+    return min(records, key=distance, default=None)
+
+
 class _Intake:
     """One run over one source; holds the gate engine, which is costly to start."""
 
@@ -207,45 +238,105 @@ class _Intake:
     ) -> None:
         self.settings, self.contract, self.clock, self.say = settings, contract, clock, say
         self.engine = engine
+        self.agreements = load_agreements(settings.agreements)
         # Only this process adds to this source's part of the ledger while it holds the lock.
         self.records = read_ledger(settings, contract.source)
-        self.scratch = settings.scratch / f"intake-{contract.source}.duckdb"
 
-    def gate_1(self, folder: Path, descriptor: Descriptor) -> tuple[GateResult, dict[str, int]]:
-        rows = load_delivery(self.settings, self.contract, folder, descriptor, self.scratch)
-        checkpoint("intake-loaded")
-        shapes: list[Suite] = []
-        others: list[Suite] = []
+    def agreement(self) -> Agreement | None:
+        """The agreement under which the source delivers today; None when it needs none.
+
+        Raises:
+            DeliveryError: Z-DEL-013 if it needs one and none is in force.
+        """
+        if not self.contract.needs_agreement:
+            return None
+        today = self.clock().date()
+        found = agreement_for(self.agreements, self.contract.source, today)
+        if found is None:
+            raise _refusal(
+                "Z-DEL-013",
+                f"no agreement that covers {self.contract.source} is in force on {today}.",
+                "The parties have to agree first; the data was destroyed here. Deliver again when "
+                f"{self.settings.agreements.name}/ holds an agreement that is in force.",
+            )
+        return found
+
+    @contextmanager
+    def loaded(
+        self, folder: Path, descriptor: Descriptor, agreement: Agreement | None
+    ) -> Iterator[Loaded]:
+        """The tables of a delivery, ready for gate 1."""
+        contract, period = self.contract, descriptor.reference_period
+        hashes = any(c.is_pseudonymised for table in contract.tables for c in table.columns)
+        before = _nearest(list(latest(self.records, self.clock()).values()), period)
+        usual: Usual = {}
+        if before is not None:
+            accepted = delivery_folder(
+                self.settings, contract.source, before.reference_period, before.id
+            )
+            usual = read_json(accepted / PROFILE) if (accepted / PROFILE).exists() else {}
+        with loaded_delivery(
+            self.settings,
+            contract,
+            folder,
+            descriptor,
+            faults={table.name: row_mark(contract, table, period) for table in contract.tables},
+            usual=usual,
+            usual_since=(before.reference_period if before else period).start,
+            key=key_of(agreement.id) if hashes and agreement else None,
+        ) as loaded:
+            checkpoint("intake-loaded")
+            yield loaded
+
+    def gate_1(self, loaded: Loaded, descriptor: Descriptor) -> GateResult:
+        shapes, others = [], []
         for table in self.contract.tables:
-            shape, *rest = contract_suite(self.contract, table, descriptor.reference_period)
+            shape, rest = contract_suite(self.contract, table, descriptor.reference_period)
             shapes.append(shape)
-            others += rest
-        result = self.check(descriptor, shapes)
-        if not any(failure.check == "columns" for failure in result.failures):
+            others.append(rest)
+        result = self.check(loaded, descriptor, shapes)
+        if result.passed:
             # Without the right columns every other rule fails too, and says nothing more.
-            values = self.check(descriptor, [suite for suite in others if suite.checks])
+            values = self.check(loaded, descriptor, others)
             result = replace(result, results=(*result.results, *values.results))
-        return result, dict(rows)
+        return result
 
-    def check(self, descriptor: Descriptor, suites: Sequence[Suite]) -> GateResult:
-        """Runs suites of gate 1 over the delivery that was loaded last."""
+    def check(self, loaded: Loaded, descriptor: Descriptor, suites: Sequence[Suite]) -> GateResult:
         return self.engine.run(
-            self.scratch, suites, gate=1, subject=descriptor.id, checked_at=self.clock()
+            loaded.name, suites, gate=1, subject=descriptor.id, checked_at=self.clock()
         )
 
+    @contextmanager
+    def writing(self, loaded: Loaded) -> Iterator[Future[Path]]:
+        """Writes the tables as Parquet while gate 1 looks at them; a folder in scratch."""
+        folder = self.settings.scratch / f"intake-{self.contract.source}" / "parquet"
+
+        def write() -> Path:
+            folder.mkdir(parents=True)
+            with loaded.connection.cursor() as cursor:
+                for table in self.contract.tables:
+                    write_parquet(cursor, table, folder / f"{table.name}.parquet")
+            return folder
+
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            yield executor.submit(write)
+
     def commit(
-        self, folder: Path, descriptor: Descriptor, record: Record, result: GateResult
+        self, folder: Path, record: Record, result: GateResult, loaded: Loaded, written: Path
     ) -> None:
-        source, period = self.contract.source, descriptor.reference_period
-        target = delivery_folder(self.settings, source, period, descriptor.id)
-        incoming = self.settings.raw / source / f".incoming-{descriptor.id}"
+        source = self.contract.source
+        target = delivery_folder(self.settings, source, record.reference_period, record.id)
+        incoming = self.settings.raw / source / f".incoming-{record.id}"
         remove_tree(incoming)
         incoming.mkdir(parents=True)
         for table in self.contract.tables:
-            write_parquet(self.scratch, table, incoming / f"{table.name}.parquet")
-            sync_file(incoming / f"{table.name}.parquet")
+            path = incoming / f"{table.name}.parquet"
+            shutil.move(written / path.name, path)
+            sync_file(path)
         checkpoint("intake-written")
         write_atomic(incoming / GATE_1, result.dumps())
+        if profile := loaded.profile(self.contract):
+            write_json(incoming / PROFILE, profile)
         write_json(incoming / RECORD, record.to_json())
         sync_folder(incoming)
         checkpoint("intake-recorded")
@@ -273,56 +364,77 @@ class _Intake:
         """
         descriptor: Descriptor | None = None
         result: GateResult | None = None
-        try:
-            descriptor = read_descriptor(folder)
-            _check_agreed(self.contract, descriptor, self.records, self.clock())
-            verify_files(folder, descriptor)
-            if self.is_known(descriptor):
-                return self.note_unchanged(folder, descriptor, report)
-            result, rows = self.gate_1(folder, descriptor)
-            _require_evaluated(result)
-            reasons = [
-                reason
-                for resource in descriptor.resources
-                for reason in _reasons(result, resource.name, resource.path)
-            ]
-        except DeliveryError as error:
-            reasons = [Reason.from_error(error)]
-        name = descriptor.id if descriptor else printable(folder.name)
-        if reasons:
-            refuse(
-                self.settings,
-                self.contract.source,
-                folder,
-                descriptor,
-                reasons,
-                self.clock(),
-                gate_1=result,
+        with ExitStack() as stack:
+            try:
+                descriptor = read_descriptor(folder)
+                agreement = self.agreement()
+                _check_agreed(self.contract, descriptor, self.records, self.clock())
+                verify_files(folder, descriptor)
+                if self.is_known(descriptor):
+                    return self.note_unchanged(folder, descriptor, report)
+                loaded = stack.enter_context(self.loaded(folder, descriptor, agreement))
+                written = stack.enter_context(self.writing(loaded))
+                result = self.gate_1(loaded, descriptor)
+                _require_evaluated(result)
+                reasons = [
+                    reason
+                    for resource in descriptor.resources
+                    for reason in _reasons(result, resource.name, resource.path)
+                ]
+            except DeliveryError as error:
+                reasons = [Reason.from_error(error)]
+            name = descriptor.id if descriptor else printable(folder.name)
+            if reasons:
+                return self.refuse(name, folder, descriptor, reasons, result, report)
+            assert descriptor is not None
+            assert result is not None
+            record = Record(
+                id=descriptor.id,
+                source=descriptor.source,
+                reference_period=descriptor.reference_period,
+                observation_status=descriptor.observation_status,
+                delivered_at=descriptor.delivered_at,
+                accepted_at=self.clock(),
+                is_archive=descriptor.is_archive,
+                supersedes=descriptor.supersedes,
+                content_hash=descriptor.content_hash,
+                contract_version=self.contract.version,
+                rows=loaded.rows,
+                warnings=tuple(warning.check for warning in result.warnings),
+                is_stock=self.contract.is_stock,
+                agreement=agreement.id if agreement else None,
             )
-            first = reasons[0]
-            more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-            self.say(f"  refused   {name}: {first.code} {first.message}{more}")
-            return report.refusing(name)
-        assert descriptor is not None
-        assert result is not None
-        record = Record(
-            id=descriptor.id,
-            source=descriptor.source,
-            reference_period=descriptor.reference_period,
-            observation_status=descriptor.observation_status,
-            delivered_at=descriptor.delivered_at,
-            accepted_at=self.clock(),
-            is_archive=descriptor.is_archive,
-            supersedes=descriptor.supersedes,
-            content_hash=descriptor.content_hash,
-            contract_version=self.contract.version,
-            rows=rows,
-            warnings=tuple(warning.check for warning in result.warnings),
-        )
-        self.commit(folder, descriptor, record, result)
+            self.commit(folder, record, result, loaded, written.result())
         self.records.append(record)
-        self.say(f"  accepted  {name} ({sum(rows.values())} rows)")
+        self.say(f"  accepted  {name} ({sum(record.rows.values())} rows)")
         return report.accepting(name)
+
+    def refuse(
+        self,
+        name: str,
+        folder: Path,
+        descriptor: Descriptor | None,
+        reasons: Sequence[Reason],
+        result: GateResult | None,
+        report: IntakeReport,
+    ) -> IntakeReport:
+        """Moves a delivery to quarantine, without its content where that may not be kept."""
+        destroy = any(reason.code in _DESTROYED for reason in reasons)
+        refuse(
+            self.settings,
+            self.contract.source,
+            folder,
+            descriptor,
+            reasons,
+            self.clock(),
+            gate_1=result,
+            destroy=destroy,
+        )
+        first = reasons[0]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        gone = "; its content was destroyed" if destroy else ""
+        self.say(f"  refused   {name}: {first.code} {first.message}{more}{gone}")
+        return report.refusing(name)
 
     def is_known(self, descriptor: Descriptor) -> bool:
         """Whether this content is the last accepted one for its period and status.
@@ -357,6 +469,9 @@ class _Intake:
 
 
 def _recover(settings: Settings, source: str) -> None:
+    # A file that was unpacked or recoded may hold what the next look destroys.
+    for leftover in settings.scratch.glob(f"*intake-{source}"):
+        shutil.rmtree(leftover, ignore_errors=True)
     for leftover in (settings.raw / source).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
     claimed = claimed_folder(settings, source)
@@ -414,7 +529,6 @@ def take_in(settings: Settings, contract: Contract, clock: Clock, say: Say) -> I
             if intake is None:
                 engine = stack.enter_context(GateEngine())
                 intake = _Intake(settings, contract, clock, say, engine)
-                stack.callback(intake.scratch.unlink, missing_ok=True)
             for folder in _in_order(folders):
                 try:
                     claimed = intake.claim(folder)

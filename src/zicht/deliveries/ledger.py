@@ -20,6 +20,8 @@ from zicht.periods import Period
 from zicht.settings import Settings
 
 RECORD = "delivery.json"
+PROFILE = "profile.json"
+"""What was counted in an accepted delivery, for the comparison with the next one."""
 GATE_1 = "gate_1.json"
 """What gate 1 found, beside the record of an accepted delivery and the report of a refused one."""
 
@@ -41,6 +43,8 @@ class Record:
         contract_version: version of the contract under which it was accepted.
         rows: per table the number of rows.
         warnings: checks of gate 1 that warned.
+        is_stock: whether the period is the state on its first day, from which the lag counts.
+        agreement: id of the agreement under which it came in; None when it needs none.
     """
 
     id: str
@@ -55,6 +59,8 @@ class Record:
     contract_version: str
     rows: Mapping[str, int]
     warnings: tuple[str, ...] = ()
+    is_stock: bool = False
+    agreement: str | None = None
 
     @property
     def known_at(self) -> datetime:
@@ -63,8 +69,10 @@ class Record:
 
     @property
     def lag_days(self) -> int:
-        """Days from the end of the reference period to the hand-over."""
-        return self.reference_period.lag(self.delivered_at.date())
+        """Days from the end of the reference period, or the day of a stock, to the hand-over."""
+        period = self.reference_period
+        day = period.start if self.is_stock else period.end
+        return (self.delivered_at.date() - day).days
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``delivery.json``."""
@@ -83,6 +91,8 @@ class Record:
             "contract_version": self.contract_version,
             "rows": dict(self.rows),
             "warnings": list(self.warnings),
+            "stock": self.is_stock,
+            "agreement": self.agreement,
         }
 
     @classmethod
@@ -101,6 +111,8 @@ class Record:
             contract_version=document["contract_version"],
             rows=document["rows"],
             warnings=tuple(document["warnings"]),
+            is_stock=document.get("stock", False),
+            agreement=document.get("agreement"),
         )
 
 

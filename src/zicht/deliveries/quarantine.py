@@ -1,4 +1,8 @@
-"""Quarantine: refused deliveries, whole, each with a report of why and what to do."""
+"""Quarantine: refused deliveries, each with a report of why and what to do.
+
+A refused delivery is kept whole, but for one whose content may not be here at all: of that only
+the descriptor, with its hashes, and the report remain.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from typing import Any
 from zicht.checkpoints import checkpoint
 from zicht.clock import format_moment
 from zicht.deliveries.ledger import GATE_1
-from zicht.deliveries.package import Descriptor
+from zicht.deliveries.package import DESCRIPTOR, Descriptor
 from zicht.errors import DeliveryError
 from zicht.files import (
     hidden_beside,
@@ -88,6 +92,7 @@ class Refusal:
     refused_at: str
     reasons: tuple[Mapping[str, Any], ...]
     folder: Path
+    is_destroyed: bool = False
 
 
 def _as_gate_result(name: str, reasons: Sequence[Reason], now: datetime) -> GateResult:
@@ -127,15 +132,17 @@ def refuse(
     now: datetime,
     *,
     gate_1: GateResult | None = None,
+    destroy: bool = False,
 ) -> Path:
     """Moves the delivery in ``folder`` into quarantine with its report, by renames only.
 
     Args:
         gate_1: what gate 1 found, when it was reached.
+        destroy: the content may not be kept; only the descriptor stays.
 
     Returns:
         The folder in quarantine: ``report.json``, the same as a page in ``report.html``,
-        ``gate_1.json``, and the delivery itself under ``payload/``.
+        ``gate_1.json``, and the delivery itself under ``payload/`` or its ``datapackage.json``.
     """
     base = settings.quarantine / source
     incoming = hidden_beside(base / folder.name, ".incoming-")
@@ -148,6 +155,7 @@ def refuse(
             "source": source,
             "reference_period": str(descriptor.reference_period) if descriptor else None,
             "refused_at": format_moment(now),
+            "payload_destroyed": destroy,
             "reasons": [reason.to_json() for reason in reasons],
         },
     )
@@ -160,6 +168,17 @@ def refuse(
     os.replace(folder, incoming / PAYLOAD)
     sync_folder(incoming)
     checkpoint("quarantine-moved")
+    return _settle(base, incoming)
+
+
+def _settle(base: Path, incoming: Path) -> Path:
+    """Gives a reported refusal its place, without the payload if that may not be kept."""
+    payload = incoming / PAYLOAD
+    if read_json(incoming / REPORT).get("payload_destroyed") and payload.exists():
+        if (payload / DESCRIPTOR).is_file() and not (payload / DESCRIPTOR).is_symlink():
+            os.replace(payload / DESCRIPTOR, incoming / DESCRIPTOR)
+        shutil.rmtree(payload)
+        checkpoint("quarantine-destroyed")
     target = base / _free_name(base, incoming.name.removeprefix(".incoming-"))
     move_folder(incoming, target)
     return target
@@ -171,8 +190,8 @@ def recover_quarantine(settings: Settings, source: str) -> None:
     for leftover in base.glob(".removing-*"):
         shutil.rmtree(leftover)
     for incoming in sorted(base.glob(".incoming-*")):
-        if (incoming / PAYLOAD).exists():
-            move_folder(incoming, base / _free_name(base, incoming.name.removeprefix(".incoming-")))
+        if (incoming / PAYLOAD).exists() or (incoming / DESCRIPTOR).exists():
+            _settle(base, incoming)
         else:
             shutil.rmtree(incoming)
 
@@ -190,6 +209,7 @@ def read_quarantine(settings: Settings, source: str | None = None) -> list[Refus
                 refused_at=document["refused_at"],
                 reasons=tuple(document["reasons"]),
                 folder=path.parent,
+                is_destroyed=document.get("payload_destroyed", False),
             )
         )
     return sorted(refusals, key=lambda r: (r.refused_at, r.source, r.delivery))

@@ -1,240 +1,313 @@
-"""Reads the files of a delivery with DuckDB, as text first and then with the contract's types."""
+"""Reads the tables of a delivery into an engine of their own, with the contract's types.
+
+One pass over a file gives the typed table and, per row, whether any rule about a single row is
+broken; gate 1 then looks only at rows that are. What may hold direct identifiers is replaced by its
+keyed hash in that same pass, so the original is never stored.
+"""
 
 from __future__ import annotations
 
-import csv
-import re
-import shutil
-from collections.abc import Mapping, Sequence
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 
-from zicht.contracts import Contract, Table
-from zicht.deliveries.package import Descriptor, Resource
-from zicht.errors import DeliveryError
+from zicht.contracts import Column, Contract, FileFormat, Table
+from zicht.deliveries.formats import Delivered, delivered_table, run_reading
+from zicht.deliveries.package import Descriptor
+from zicht.files import remove_tree
 from zicht.settings import Settings
+from zicht.sql import literal, quoted
 
-_SHOWN = 5
-_MAX_HEADER_BYTES = 1 << 20
+# DuckDB's cast takes more than a number: it rounds 1.5 to 2, and reads 1_000, 0x10, nan and inf.
+_INTEGER = r"[+-]?[0-9]+({mark}0+)?"
+_NUMBER = r"[+-]?[0-9]+({mark}[0-9]+)?([eE][+-]?[0-9]+)?"
+_ISO = "%Y-%m-%d"
+_BLOCK = 64
+_NARROW = {"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"}
+_WIDENED = {"BIGINT": _NARROW, "DOUBLE": {*_NARROW, "FLOAT", "DECIMAL"}}
+"""Types of a Parquet file that hold nothing which the contract's type does not."""
 
-
-def quoted(identifier: str) -> str:
-    """A SQL identifier in quotation marks."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """A SQL text literal."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _no_pattern(path: Path) -> str:
-    """The path for DuckDB, which takes ``*``, ``?`` and ``[`` in a name for a pattern of files."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
+Usual = Mapping[str, Mapping[str, Any]]
+"""Per table what was counted in the last delivery: ``rows``, and ``regions`` by region column."""
 
 
-def _unreadable(path: Path, contract: Contract, why: str) -> DeliveryError:
-    return DeliveryError(
-        f"{path.name} cannot be read as CSV: {why}",
-        code="Z-DEL-023",
-        remedy=f"Write CSV with {contract.delimiter!r} in {contract.encoding}.",
-        file=path.name,
-        rule="readable",
+@dataclass
+class Loaded:
+    """The tables of one delivery in an engine in memory.
+
+    Per table of the contract there are ``<table>`` (typed, with the row number ``_row``, the first
+    data row being 1, and ``_is_faulty``), ``delivered_<table>`` (no rows: the columns that were
+    delivered) and ``as_written_<table>`` (rows that hold a value not of its type, as text). Beside
+    them ``codes`` (the geography code list, with ``existed``), ``usual`` and ``redivided``.
+
+    Attributes:
+        name: address of the database within this process.
+        connection: to it; the database is gone when the last connection is closed.
+        rows: number of rows per table.
+    """
+
+    name: str
+    connection: duckdb.DuckDBPyConnection
+    rows: Mapping[str, int]
+
+    def profile(self, contract: Contract) -> dict[str, dict[str, Any]]:
+        """What the next delivery is compared with; see :data:`Usual`."""
+        return {
+            table.name: {
+                "rows": self.rows[table.name],
+                "regions": {
+                    column: dict(
+                        self.connection.execute(
+                            f"select {quoted(column)}, count(*) from {table.name} "
+                            f"where {quoted(column)} is not null group by 1 order by 1"
+                        ).fetchall()
+                    )
+                    for column in (usual.column for usual in table.usual)
+                    if column is not None
+                },
+            }
+            for table in contract.tables
+            if table.usual
+        }
+
+
+def _form(column: Column, layout: FileFormat) -> str | None:
+    mark = r"\." if layout.decimal_mark == "." else ","
+    match column.sql_type:
+        case "BIGINT":
+            return _INTEGER.format(mark=mark)
+        case "DOUBLE":
+            return _NUMBER.format(mark=mark)
+        case "BOOLEAN":
+            return "0|1|true|false"
+        case "VARCHAR" if column.is_pseudonymised:
+            return column.pattern
+    return None
+
+
+def _load_key(connection: duckdb.DuckDBPyConnection, key: bytes) -> None:
+    """Puts the two pads of HMAC where SQL finds them; no statement ever holds the key."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    connection.execute("create table pads (inner_pad blob, outer_pad blob)")
+    connection.execute(
+        "insert into pads values (?, ?)",
+        [bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)],
     )
 
 
-def _rejected(
-    path: Path, contract: Contract, rejects: Sequence[tuple[int, str, str, str]]
-) -> DeliveryError:
-    """The error for lines that DuckDB could not split; never shows what stands in them."""
-    shown = "; ".join(f"line {line}: {why.splitlines()[0]}" for line, _, _, why in rejects[:_SHOWN])
-    rows = [
-        {"_row": line - 1, "column": column, "value": why.splitlines()[0]}
-        for line, column, _, why in rejects[:_SHOWN]
-    ]
-    if any(kind == "INVALID ENCODING" for _, _, kind, _ in rejects):
-        return DeliveryError(
-            f"{path.name} is not {contract.encoding}: {shown}",
-            code="Z-DEL-022",
-            remedy=f"Write the file in {contract.encoding}.",
-            file=path.name,
-            rule="encoding",
-            rows=rows,
+def _hashed(text: str) -> str:
+    """HMAC-SHA256 (RFC 2104) of a text in UTF-8, its first 128 bits in hexadecimal."""
+    inner = f"sha256((select inner_pad from pads) || encode({text}))"
+    return f"substring(sha256((select outer_pad from pads) || from_hex({inner})), 1, 32)"
+
+
+def _text(column: Column) -> str:
+    return f"nullif(trim(cast({quoted(column.name)} as varchar)), '')"
+
+
+def _value(column: Column, layout: FileFormat, delivered_type: str) -> str:
+    """The typed value of a delivered column; null where it is not of its type."""
+    name, text = quoted(column.name), _text(column)
+    if delivered_type != "VARCHAR":
+        plain = delivered_type.split("(")[0]
+        if plain == column.stored_type:
+            return name
+        if plain in _WIDENED.get(column.stored_type, ()):
+            return f"cast({name} as {column.stored_type})"
+        return f"cast(null as {column.stored_type})"
+    if column.is_pseudonymised:
+        value = _hashed(text)
+    elif column.sql_type == "VARCHAR":
+        return name
+    elif column.sql_type == "DATE":
+        written = column.date_format or _ISO
+        # strptime is strict but for leading zeros, which it does not ask for.
+        length = 8 if written == "%Y%m%d" else 10
+        return (
+            f"case when length({text}) = {length} "
+            f"then cast(try_strptime({text}, {literal(written)}) as date) end"
         )
-    return DeliveryError(
-        f"{path.name}: {len(rejects)} line(s) cannot be read: {shown}",
-        code="Z-DEL-023",
-        remedy="Give every line as many fields as the header, and close every quotation mark.",
-        file=path.name,
-        rule="readable",
-        rows=rows,
-    )
+    elif layout.decimal_mark == ",":
+        value = f"try_cast(replace({text}, ',', '.') as {column.sql_type})"
+    else:
+        value = f"try_cast({text} as {column.sql_type})"
+    form = _form(column, layout)
+    if form is None:
+        return value
+    return f"case when regexp_full_match({text}, {literal(form)}) then {value} end"
 
 
-def _header(path: Path, contract: Contract) -> list[str]:
-    with path.open("rb") as stream:
-        line = stream.readline(_MAX_HEADER_BYTES)
-    try:
-        text = line.decode("utf-8-sig" if contract.encoding == "utf-8" else "cp1252")
-    except UnicodeDecodeError as error:
-        raise DeliveryError(
-            f"{path.name}, line 1: not {contract.encoding}: {error}.",
-            code="Z-DEL-022",
-            remedy=f"Write the file in {contract.encoding}.",
-            file=path.name,
-            rule="encoding",
-        ) from error
-    try:
-        line_reader = csv.reader([text.rstrip("\r\n")], delimiter=contract.delimiter, strict=True)
-        names = next(line_reader, [])
-    except csv.Error as error:
-        raise _unreadable(path, contract, f"line 1: {error}") from error
-    if not any(names):
-        raise DeliveryError(
-            f"{path.name} is empty or has no header line.",
-            code="Z-DEL-020",
-            remedy="Write a header with the column names of the contract, and the rows below it.",
-            file=path.name,
-            rule="header",
-        )
-    if len(set(names)) != len(names):
-        raise DeliveryError(
-            f"{path.name}, line 1: a column name stands there twice.",
-            code="Z-DEL-021",
-            remedy="Name every column once.",
-            file=path.name,
-            rule="header",
-        )
-    return names
-
-
-def _recoded(path: Path, contract: Contract, target: Path) -> Path:
-    """A copy in UTF-8: DuckDB would fetch an extension from the web to read another encoding."""
-    try:
-        with (
-            path.open(encoding="cp1252", newline="") as stream,
-            target.open("w", encoding="utf-8", newline="") as copy,
-        ):
-            shutil.copyfileobj(stream, copy)
-    except UnicodeDecodeError as error:
-        raise DeliveryError(
-            f"{path.name} is not {contract.encoding}: {error}",
-            code="Z-DEL-022",
-            remedy=f"Write the file in {contract.encoding}.",
-            file=path.name,
-            rule="encoding",
-        ) from error
-    return target
-
-
-def _load_text(
+def _load_table(
     connection: duckdb.DuckDBPyConnection,
-    path: Path,
     table: Table,
+    delivered: Delivered,
+    layout: FileFormat,
+    path: Path,
+    fault: str,
+) -> int:
+    """Fills the three relations of a table; returns its number of rows."""
+    there = [column for column in table.columns if column.name in delivered.types]
+    values = ", ".join(
+        f"{_value(c, layout, delivered.types[c.name])} as {quoted(c.name)}"
+        if c in there
+        else f"cast(null as {c.stored_type}) as {quoted(c.name)}"
+        for c in table.columns
+    )
+    untyped = [
+        f"{_text(c)} is not null and {_value(c, layout, delivered.types[c.name])} is null"
+        for c in there
+        if c.sql_type != "VARCHAR" or c.is_pseudonymised or delivered.types[c.name] != "VARCHAR"
+    ]
+    is_untyped = " or ".join(untyped) or "false"
+    run_reading(
+        connection,
+        f"create table loaded_{table.name} as "
+        f"select *, _is_untyped or coalesce({fault}, false) as _is_faulty from "
+        f"(select {values}, {is_untyped} as _is_untyped from ({delivered.query}))",
+        path,
+        layout,
+    )
+    connection.execute(
+        f"create view {table.name} as select rowid + 1 as _row, * exclude (_is_untyped) "
+        f"from loaded_{table.name}"
+    )
+    columns = ", ".join(f"cast(null as varchar) as {quoted(name)}" for name in delivered.names)
+    connection.execute(f"create table delivered_{table.name} as select {columns} limit 0")
+    written = ", ".join(
+        f"cast({quoted(c.name)} as varchar) as {quoted(c.name)}"
+        if c in there
+        else f"cast(null as varchar) as {quoted(c.name)}"
+        for c in table.columns
+    )
+    # Only now and then a file is read a second time, for the words that did not fit.
+    faulty = f"select rowid + 1 from loaded_{table.name} where _is_untyped"
+    any_untyped = connection.execute(f"{faulty} limit 1").fetchone() is not None
+    connection.execute(
+        f"create table as_written_{table.name} as select _row, {written} from "
+        f"(select row_number() over () as _row, * from ({delivered.query})) "
+        + (f"where _row in ({faulty})" if any_untyped else "limit 0")
+    )
+    count = connection.execute(f"select count(*) from loaded_{table.name}").fetchone()
+    return int(count[0]) if count else 0
+
+
+def _load_geography(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    first: date,
+    last: date,
+    since: date,
+) -> None:
+    """The code list with ``existed`` in the days first to last; codes redivided since a day."""
+    folder = settings.dbt_project / "seeds" / "geography"
+    codes, transitions = (
+        f"read_csv({literal(str(folder / name))}, all_varchar=true, header=true)"
+        for name in ("geography_codes.csv", "municipality_transitions.csv")
+    )
+    connection.execute(
+        "create table codes as select region_code, region_level, "
+        f"coalesce(cast(valid_from as date) <= date '{last}', true) "
+        f"and coalesce(cast(valid_to as date) > date '{first}', true) as existed from {codes}"
+    )
+    low, high = sorted((since, last))
+    connection.execute(
+        "create table redivided as select distinct unnest([old_code, new_code]) as region_code "
+        f"from {transitions} where cast(valid_from as date) between date '{low}' and date '{high}'"
+    )
+
+
+def _load_usual(connection: duckdb.DuckDBPyConnection, usual: Usual) -> None:
+    connection.execute(
+        "create table usual (table_name varchar, column_name varchar, region_code varchar, "
+        "n bigint)"
+    )
+    rows: list[tuple[str, str | None, str | None, int]] = []
+    for table, counted in usual.items():
+        rows.append((table, None, None, counted["rows"]))
+        for column, regions in counted["regions"].items():
+            rows += [(table, column, region, n) for region, n in regions.items()]
+    if rows:
+        connection.executemany("insert into usual values (?, ?, ?, ?)", rows)
+
+
+@contextmanager
+def loaded_delivery(
+    settings: Settings,
     contract: Contract,
-    scratch: Path,
-) -> list[str]:
-    names = _header(path, contract)
-    if contract.encoding != "utf-8":
-        path = _recoded(path, contract, scratch / path.name)
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    try:
-        connection.execute(
-            f"create table text_{table.name} as "
-            f"select row_number() over () as _row, * from read_csv({literal(_no_pattern(path))}, "
-            f"delim={literal(contract.delimiter)}, quote='\"', escape='\"', header=true, "
-            f"auto_detect=false, columns={{{columns}}}, encoding='utf-8', "
-            "store_rejects=true, nullstr='')"
-        )
-        rejects = connection.execute(
-            "select line, coalesce(column_name, ''), error_type, error_message from reject_errors "
-            "order by line, 2"
-        ).fetchall()
-    except (duckdb.IOException, duckdb.OperationalError, duckdb.InternalError):
-        # Our disk, memory or engine: no fault of the delivery.
-        raise
-    except duckdb.Error as error:
-        raise _unreadable(path, contract, str(error).splitlines()[0]) from error
-    if rejects:
-        raise _rejected(path, contract, rejects)
-    return names
+    folder: Path,
+    descriptor: Descriptor,
+    *,
+    faults: Mapping[str, str],
+    usual: Usual,
+    usual_since: date,
+    key: bytes | None = None,
+) -> Iterator[Loaded]:
+    """Loads the delivery in ``folder`` into an engine in memory, for gate 1 and for ``raw/``.
 
-
-def load_delivery(
-    settings: Settings, contract: Contract, folder: Path, descriptor: Descriptor, database: Path
-) -> Mapping[str, int]:
-    """Loads the delivery in ``folder`` into a new scratch database for gate 1.
-
-    The database gets, per table of the contract, ``text_<table>`` (as written, with ``_row``) and
-    ``<table>`` (typed; what does not cast is null there and is reported by gate 1), and ``codes``,
-    the geography code list.
-
-    Returns:
-        Rows per table.
+    Args:
+        faults: per table a condition on the typed columns: some rule about one row is broken.
+        usual: what was counted in the delivery to compare with; empty without one.
+        usual_since: the day that the latter described.
+        key: of the agreement, for columns that a keyed hash replaces.
 
     Raises:
-        DeliveryError: Z-DEL-020 to Z-DEL-023 when a file cannot be read at all.
+        DeliveryError: Z-DEL-020 to Z-DEL-026 when a file cannot be read at all.
     """
-    database.parent.mkdir(parents=True, exist_ok=True)
-    database.unlink(missing_ok=True)
-    by_name: dict[str, Resource] = {resource.name: resource for resource in descriptor.resources}
-    rows: dict[str, int] = {}
-    codes = settings.dbt_project / "seeds" / "geography" / "geography_codes.csv"
-    with (
-        duckdb.connect(str(database)) as connection,
-        TemporaryDirectory(dir=database.parent, prefix="recoded-") as recoded,
-    ):
-        scratch = Path(recoded)
-        connection.execute(
-            "create table codes as select region_code, region_level, "
-            "valid_from::date as valid_from, valid_to::date as valid_to "
-            f"from read_csv({literal(str(codes))}, all_varchar=true)"
-        )
-        for table in contract.tables:
-            names = _load_text(
-                connection, folder / by_name[table.name].path, table, contract, scratch
-            )
-            typed = ", ".join(
-                f"try_cast(nullif(trim({quoted(c.name)}), '') as {c.sql_type}) as {quoted(c.name)}"
-                if c.sql_type != "VARCHAR"
-                else quoted(c.name)
-                for c in table.columns
-                if c.name in names
-            )
-            missing = "".join(
-                f", cast(null as {c.sql_type}) as {quoted(c.name)}"
-                for c in table.columns
-                if c.name not in names
-            )
-            connection.execute(
-                f"create table {table.name} as select _row, {typed or 'null as _none'}{missing} "
-                f"from text_{table.name}"
-            )
-            count = connection.execute(f"select count(*) from {table.name}").fetchone()
-            rows[table.name] = int(count[0]) if count else 0
-    return rows
+    scratch = settings.scratch / f"intake-{contract.source}"
+    remove_tree(scratch)
+    scratch.mkdir(parents=True)
+    name = f":memory:{contract.source}_{uuid.uuid4().hex}"
+    paths = {resource.name: folder / resource.path for resource in descriptor.resources}
+    period = descriptor.reference_period
+    first, last = period.start, period.end
+    if contract.is_stock:
+        first = last = contract.reference_day(period)
+    try:
+        with duckdb.connect(name) as connection:
+            connection.execute(f"set temp_directory = {literal(str(scratch / 'spill'))}")
+            _load_geography(connection, settings, first, last, usual_since)
+            _load_usual(connection, usual)
+            if key is not None:
+                _load_key(connection, key)
+            rows: dict[str, int] = {}
+            for table in contract.tables:
+                path = paths[table.name]
+                delivered = delivered_table(connection, path, table, contract.format, scratch)
+                rows[table.name] = _load_table(
+                    connection, table, delivered, contract.format, path, faults[table.name]
+                )
+            if key is not None:
+                connection.execute("drop table pads")
+            yield Loaded(name, connection, rows)
+    finally:
+        remove_tree(scratch)
 
 
-def write_parquet(database: Path, table: Table, target: Path) -> None:
-    """Writes a typed table as Parquet in the order of its key: equal values, equal bytes."""
+def write_parquet(connection: duckdb.DuckDBPyConnection, table: Table, target: Path) -> None:
+    """Writes a typed table as Parquet in the order of its key: equal values, equal bytes.
+
+    The order also fixes where one row group ends and the next begins, with any number of threads.
+    """
     columns = ", ".join(quoted(column.name) for column in table.columns)
     keys = ", ".join(quoted(key) for key in table.keys)
-    with duckdb.connect(str(database), read_only=True) as connection:
-        # One thread: with more, where one row group ends and the next begins is up to chance.
-        connection.execute("set threads = 1")
-        connection.execute(
-            f"copy (select {columns} from {table.name} order by {keys}) to {literal(str(target))} "
-            "(format parquet, compression zstd)"
-        )
+    connection.execute(
+        f"copy (select {columns} from loaded_{table.name} order by {keys}) "
+        f"to {literal(str(target))} (format parquet, compression zstd)"
+    )
 
 
 def write_empty_parquet(table: Table, target: Path) -> None:
     """Writes a Parquet file without rows: dbt can then read a source that has no delivery yet."""
     target.parent.mkdir(parents=True, exist_ok=True)
     columns = ", ".join(
-        f"cast(null as {column.sql_type}) as {quoted(column.name)}" for column in table.columns
+        f"cast(null as {column.stored_type}) as {quoted(column.name)}" for column in table.columns
     )
     with duckdb.connect() as connection:
         connection.execute(

@@ -21,6 +21,9 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError
 SCHEME = "zichtduckdb"
 """The scheme of the connection string."""
 
+IN_MEMORY = ":memory:"
+"""How the address of a database in memory begins."""
+
 _SESSION = (
     # Nothing is fetched from the web, and no SQL reaches a variable of ours by its name.
     "set autoinstall_known_extensions = false",
@@ -41,7 +44,7 @@ class ReadOnlyDialect(duckdb_engine.Dialect):
         Raises:
             duckdb.Error: if the file is not there, is not DuckDB's, or is locked by a writer.
         """
-        connection = duckdb.connect(unquote(str(parameters["database"])), read_only=True)
+        connection = open_database(unquote(str(parameters["database"])))
         for statement in _SESSION:
             connection.execute(statement)
         return duckdb_engine.ConnectionWrapper(connection)
@@ -102,9 +105,21 @@ def column_type(text: str) -> types.TypeEngine[Any]:
     return types.NullType() if found is None else types.to_instance(found)
 
 
-def address(database: Path) -> str:
-    """The connection string for a file; quoted, so that its path may hold any character."""
-    return f"{SCHEME}:///{quote(str(database.resolve()))}"
+def open_database(database: Path | str) -> duckdb.DuckDBPyConnection:
+    """Opens a file read-only, or joins a database in the memory of this process.
+
+    Args:
+        database: a path, or ``:memory:<name>`` for a database that another connection holds.
+    """
+    if str(database).startswith(IN_MEMORY):
+        return duckdb.connect(str(database))
+    return duckdb.connect(str(database), read_only=True)
+
+
+def address(database: Path | str) -> str:
+    """The connection string; quoted, so that a path may hold any character."""
+    place = database.resolve() if isinstance(database, Path) else database
+    return f"{SCHEME}:///{quote(str(place), safe='/')}"
 
 
 def register() -> None:

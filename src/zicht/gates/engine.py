@@ -116,7 +116,7 @@ class GateEngine:
 
     def run(
         self,
-        database: Path,
+        database: Path | str,
         suites: Sequence[Suite],
         *,
         gate: int,
@@ -126,7 +126,8 @@ class GateEngine:
         """Runs the suites; afterwards the file is closed and can be opened for writing.
 
         Args:
-            database: a DuckDB file that no other connection has open for writing.
+            database: a DuckDB file that no other connection has open for writing, or the address
+                of a database in the memory of this process, ``:memory:<name>``.
             suites: at least one check in all; a gate that looks at nothing would always pass.
             gate: 1 to 4.
             subject: what is looked at, as it should read in the result.
@@ -204,12 +205,12 @@ class GateEngine:
         return kind
 
     @contextmanager
-    def _opened(self, database: Path) -> Iterator[Any]:
+    def _opened(self, database: Path | str) -> Iterator[Any]:
         """A data source on the file; closes every connection to it."""
         # Opened here first: DuckDB's own words on a file that cannot be opened are better than
         # those around it, and while one connection stands the others cost nothing.
         try:
-            standing = duckdb.connect(str(database), read_only=True)
+            standing = dialect.open_database(database)
         except duckdb.Error as error:
             raise GateError(
                 f"{database} cannot be read: {_one_line(str(error))}",
