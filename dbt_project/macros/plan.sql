@@ -3,10 +3,12 @@
 
     cubes: {<cube model>: [{reference_period, vintage, deliveries: [{source, id, status}]}]}
     marts: {<mart model>: [{reference_period, vintage, known_at, lag_days, cubes: {<cube model>: <vintage>}}]}
+    staging: [{source, id, reference_period}]
 
   `cubes` holds only the pairs to compute now. `marts` holds the pairs that the marts show. A delivery lies
   in the partition of the pair's reference period, unless it names another with `reference_period`
-  (a stock on 1 January that serves four quarters).
+  (a stock on 1 January that serves four quarters). `staging` names deliveries to look at although no cube
+  rests on them (yet).
 
   Everything the plan says enters the SQL as a literal, so that the engine opens the planned files only.
 -#}
@@ -43,7 +45,7 @@
 {{ return(pairs) }}
 {%- endmacro %}
 
-{#- The planned deliveries of one source over all cubes, each once, in order: [{reference_period, id}]. -#}
+{#- The planned deliveries of one source, for cubes and for staging alone, each once, in order: [{reference_period, id}]. -#}
 {% macro planned_deliveries(source_name) -%}
 {%- set found = {} -%}
 {%- for pairs in (var('plan').cubes or {}).values() -%}
@@ -52,6 +54,9 @@
             {%- do found.update({delivery.id: delivery.reference_period or pair.reference_period}) -%}
         {%- endfor -%}
     {%- endfor -%}
+{%- endfor -%}
+{%- for delivery in (var('plan').staging or []) if delivery.source == source_name -%}
+    {%- do found.update({delivery.id: delivery.reference_period}) -%}
 {%- endfor -%}
 {%- set listed = [] -%}
 {%- for id in found | sort -%}

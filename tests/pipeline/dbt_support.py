@@ -13,6 +13,10 @@ from typing import Any
 
 import duckdb
 
+from support import settings_at
+from zicht.contracts import load_contracts
+from zicht.deliveries.intake import ensure_source
+
 PROJECT = Path(__file__).resolve().parents[2]
 DBT_PROJECT = PROJECT / "dbt_project"
 SAMPLES = PROJECT / "samples" / "statline"
@@ -142,6 +146,9 @@ def write_raw(
         periods: reference periods to write, as far as the table has them.
     """
     wanted = list(periods)
+    installation = settings_at(home)
+    for contract in load_contracts(installation.contracts).values():
+        ensure_source(installation, contract)
     return [
         delivery for source in sources for delivery in _write_source(home, folder, source, wanted)
     ]
@@ -179,7 +186,6 @@ def _write_source(
                 f"to '{path}' (format parquet)"
             )
 
-        write("none", "none", "false")
         for period in periods:
             for status, condition in statuses.items():
                 chosen = f"Perioden = '{period}JJ00' and {condition}"
