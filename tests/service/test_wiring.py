@@ -38,7 +38,7 @@ class TestDags:
         assert wiring["import_errors"] == {}
         contracts = load_contracts(settings.contracts)
         fetched = [name for name, contract in contracts.items() if contract.statline]
-        expected = {"refresh", "sweep"}
+        expected = {"refresh", "sweep", "calendar", "upkeep"}
         expected |= {f"intake_{name}" for name in contracts} | {f"fetch_{name}" for name in fetched}
         assert set(wiring["dags"]) == expected
         for source in contracts:

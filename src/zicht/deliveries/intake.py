@@ -18,10 +18,10 @@ from pathlib import Path
 
 import duckdb
 
-from zicht.agreements import Agreement, agreement_for, load_agreements
+from zicht.agreements import Agreement, agreement_for, check_agreements, load_agreements
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock, format_moment
-from zicht.contracts import Contract
+from zicht.contracts import Contract, load_contracts
 from zicht.deliveries.landing import (
     claimed_deliveries,
     claimed_folder,
@@ -74,6 +74,7 @@ from zicht.gates.model import GateResult, Suite
 from zicht.keys import key_of
 from zicht.periods import Period
 from zicht.settings import Settings
+from zicht.upkeep import destroyed
 
 Say = Callable[[str], None]
 
@@ -120,8 +121,9 @@ _RULES = {
     "Z-DEL-011": "supersedes_known",
     "Z-DEL-012": "delivered_in_the_past",
     "Z-DEL-013": "agreement_in_force",
+    "Z-DEL-014": "never_returns",
 }
-_DESTROYED = MAY_NOT_BE_HERE | {"Z-DEL-013"}
+_DESTROYED = MAY_NOT_BE_HERE | {"Z-DEL-013", "Z-DEL-014"}
 """Codes of faults for which nothing of the content is kept."""
 _CLOCKS_DIFFER = timedelta(days=1)
 """How far a provider's clock may be ahead of ours."""
@@ -239,6 +241,7 @@ class _Intake:
         self.settings, self.contract, self.clock, self.say = settings, contract, clock, say
         self.engine = engine
         self.agreements = load_agreements(settings.agreements)
+        check_agreements(self.agreements, load_contracts(settings.contracts))
         # Only this process adds to this source's part of the ledger while it holds the lock.
         self.records = read_ledger(settings, contract.source)
 
@@ -260,6 +263,15 @@ class _Intake:
                 f"{self.settings.agreements.name}/ holds an agreement that is in force.",
             )
         return found
+
+    def require_not_destroyed(self, descriptor: Descriptor) -> None:
+        """What may no longer be held does not come back."""
+        if descriptor.id in destroyed(self.settings, self.contract.source):
+            raise _refusal(
+                "Z-DEL-014",
+                f"the delivery {descriptor.id} was destroyed here when its time was over.",
+                "Nothing: it may no longer be held. A new delivery has a name of its own.",
+            )
 
     @contextmanager
     def loaded(
@@ -368,6 +380,7 @@ class _Intake:
             try:
                 descriptor = read_descriptor(folder)
                 agreement = self.agreement()
+                self.require_not_destroyed(descriptor)
                 _check_agreed(self.contract, descriptor, self.records, self.clock())
                 verify_files(folder, descriptor)
                 if self.is_known(descriptor):
