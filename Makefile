@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service postgresql up lint format clean
+.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-soak up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,15 @@ postgresql: # what the test of docker-compose.yml needs; installed where that is
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } \
 	  || echo "PostgreSQL is missing, so the test of docker-compose.yml is skipped: apt-get install postgresql"
+
+bench-intake: setup ## intake with gate 1 beside DuckDB's own COPY of the same file
+	$(RUN) python bench/intake.py
+
+bench-synth: setup ## rows per second of synthetic deliveries, and memory (REGION=PV25)
+	$(RUN) python bench/synth.py $(or $(REGION),PV25)
+
+bench-soak: setup ## 500 random deliveries, a third faulty, killed at random ten times
+	$(RUN) python bench/soak.py
 
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)

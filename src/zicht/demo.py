@@ -1,4 +1,7 @@
-"""The demonstration: real figures of some 25 municipalities through the whole flow, with faults.
+"""The demonstration: all sources through the whole flow, with a late, a revised and refused ones.
+
+The open data is real, of some 25 municipalities; the registers are synthetic, of one province at
+its true density.
 
 The DAGs are the real ones, run one after the other in this process by Airflow's ``dag.test()``.
 Tasks, gates, dbt and files are those of production; what is missing is the scheduler, which decides
@@ -8,9 +11,11 @@ Tasks, gates, dbt and files are those of production; what is missing is the sche
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from zicht.clock import Clock
@@ -24,16 +29,25 @@ from zicht.deliveries.package import (
 )
 from zicht.deliveries.quarantine import read_quarantine
 from zicht.errors import ReleaseError
+from zicht.periods import Cadence, Period
 from zicht.releases.candidate import DATABASE
 from zicht.releases.store import CURRENT, current_release
 from zicht.settings import Settings
 from zicht.statline.replay import replay
+from zicht.synthetic import Options, load_geography, make, plan_deliveries, scope_of
 
 Say = Callable[[str], None]
 
 DAMAGED = "demo-damaged-copy"
 NEIGHBOURHOOD = "demo-neighbourhood"
 HALF_COPIED = "demo-half-copied"
+OPEN_CASES = "demo-open-cases"
+TRUTH = "ground_truth.json"
+PROVINCE = "PV29"
+"""Zeeland: the smallest in number of inhabitants, at true density."""
+SEED = 7
+LATE, REVISED = "cannabis_sites", "kadaster"
+KEY = "ZICHT_KEY_ZICHT_OP_ONDERMIJNING"
 
 
 def _fetch(settings: Settings, contracts: dict[str, Contract], clock: Clock, say: Say) -> None:
@@ -54,6 +68,82 @@ def _fetch(settings: Settings, contracts: dict[str, Contract], clock: Clock, say
                 del os.environ["ZICHT_STATLINE_URL"]
             else:
                 os.environ["ZICHT_STATLINE_URL"] = before
+
+
+def recent_periods(contract: Contract, now: datetime) -> list[Period]:
+    """The newest periods of which a delivery is due by now: two, or one of a whole year."""
+    wanted = 1 if contract.cadence is Cadence.YEARLY else 2
+    period, due = contract.first_period, []
+    while contract.due(period) < now.date():
+        due.append(period)
+        period = period.next()
+    return due[-wanted:]
+
+
+def drop_synthetic(
+    settings: Settings, contracts: Mapping[str, Contract], clock: Clock, say: Say
+) -> None:
+    """Drops the newest deliveries of every register into landing, once: one late, one revised.
+
+    What was planted in them is in ``ground_truth.json``.
+    """
+    registers = {s: c for s, c in contracts.items() if c.needs_agreement}
+    if any(any((settings.raw / source).glob("reference_period=2*")) for source in registers):
+        say("  the synthetic deliveries of the registers were taken in before")
+        return
+    now = clock()
+    scope = scope_of(load_geography(settings.dbt_project / "seeds" / "geography"), SEED, [PROVINCE])
+    wanted = [
+        delivery
+        for source, contract in registers.items()
+        for delivery in plan_deliveries(
+            contracts,
+            [source],
+            recent_periods(contract, now),
+            now,
+            Options(
+                late=(LATE,) if source == LATE else (),
+                revised=(REVISED,) if source == REVISED else (),
+            ),
+        )
+    ]
+    # An interrupted demonstration goes on where it stopped.
+    folders = {one.id: settings.landing / one.source / one.id for one in wanted}
+    for folder in folders.values():
+        if folder.exists() and not (folder / DESCRIPTOR).exists():
+            shutil.rmtree(folder)
+    wanted = [one for one in wanted if not folders[one.id].exists()]
+    n_rows = n_made = 0
+    for made in make(
+        settings.landing, contracts, scope, wanted, lambda _: None, settings.home / TRUTH
+    ):
+        n_made, n_rows = n_made + 1, n_rows + sum(made.rows.values())
+    say(
+        f"  {len(registers)} registers   {n_made:3} deliveries, {n_rows:,} rows: made-up people of "
+        f"a real province ({PROVINCE})"
+    )
+    say(f"  among them {LATE} later than agreed, and a correction of {REVISED}")
+
+
+def drop_open_cases(settings: Settings, contract: Contract) -> list[str]:
+    """Drops a copy of the newest delivery of a register with one case that is still open, once."""
+    model = max((settings.landing / contract.source).glob(f"{contract.source}-2*"), default=None)
+    (table,) = contract.tables
+    if model is None or table.settled is None:
+        return []
+    descriptor = read_descriptor(model)
+    content = (model / descriptor.resources[0].path).read_bytes()
+    settled = table.settled.values[0].encode()
+    write_delivery(
+        settings.landing / contract.source,
+        id=OPEN_CASES,
+        source=contract.source,
+        reference_period=descriptor.reference_period,
+        observation_status=descriptor.observation_status,
+        delivered_at=descriptor.delivered_at,
+        tables={descriptor.resources[0].path: content.replace(settled, b"open", 1)},
+    )
+    return [OPEN_CASES]
 
 
 def _accepted_folder(settings: Settings, source: str) -> Path | None:
@@ -107,11 +197,15 @@ def run_demo(settings: Settings, clock: Clock, say: Say) -> None:
 
     started = time.monotonic()
     contracts = load_contracts(settings.contracts)
-    say("1. Deliveries: figures of Statistics Netherlands for 26 municipality codes (sample)")
+    say("1. Deliveries: figures of Statistics Netherlands (26 codes), registers made up")
     _fetch(settings, contracts, clock, say)
+    drop_synthetic(settings, contracts, clock, say)
     faulty = drop_faulty(settings, "cbs_crime")
+    faulty += drop_open_cases(settings, contracts["police_suspects"])
     if faulty:
-        say(f"  and three faulty ones of cbs_crime: {', '.join(faulty)}")
+        say(f"  and faulty ones: {', '.join(faulty)}")
+    # Keyed hashes need a key; that of a demonstration links nothing that anybody has to find again.
+    os.environ.setdefault(KEY, secrets.token_urlsafe(48))
     say("2. Intake: gate 1 checks every delivery against its contract")
     for source in contracts:
         say(f"  DAG intake_{source}")

@@ -10,7 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from zicht.cli.backfill import backfill
+from zicht.cli.calendar import calendar
+from zicht.cli.synth import synth
 from zicht.cli.tables import console, print_json, print_table
+from zicht.cli.upkeep import upkeep
 from zicht.clock import clock_from_environment, format_moment
 from zicht.commands import fetch_source, human_path, requeue, source_of_table
 from zicht.contracts import load_contracts
@@ -43,6 +47,9 @@ def _say(line: str) -> None:
     typer.echo(line)
 
 
+_MARK = {"provisional": "p"}
+
+
 def _status_row(status: SourceStatus) -> dict[str, Any]:
     last = status.last
     return {
@@ -56,6 +63,8 @@ def _status_row(status: SourceStatus) -> dict[str, Any]:
         "next_period": str(status.next_period),
         "next_due": status.next_due.isoformat(),
         "days_overdue": status.days_overdue,
+        "missing_periods": [str(period) for period in status.missing],
+        "agreement": status.agreement,
         "n_accepted": status.n_deliveries,
         "n_refused": status.n_refused,
         "n_waiting": status.n_waiting,
@@ -71,6 +80,7 @@ def _refused_rows(settings: Settings, source: str | None = None) -> list[dict[st
             "reference_period": refusal.reference_period,
             "refused_at": refusal.refused_at,
             "reasons": list(refusal.reasons),
+            "is_destroyed": refusal.is_destroyed,
             "folder": str(refusal.folder),
         }
         for refusal in read_quarantine(settings, source)
@@ -80,7 +90,8 @@ def _refused_rows(settings: Settings, source: str | None = None) -> list[dict[st
 def _print_refused(rows: list[dict[str, Any]]) -> None:
     out = console()
     for row in rows:
-        out.print(f"refused {row['delivery']} ({row['source']}, {row['refused_at']})")
+        gone = ", content destroyed" if row["is_destroyed"] else ""
+        out.print(f"refused {row['delivery']} ({row['source']}, {row['refused_at']}{gone})")
         for reason in row["reasons"]:
             named = not reason["file"] or reason["message"].startswith(reason["file"])
             where = "" if named else f"{reason['file']}: "
@@ -89,9 +100,10 @@ def _print_refused(rows: list[dict[str, Any]]) -> None:
             if reason["observed"] and not reason["rows"]:
                 out.print(f"      seen: {reason['observed']}")
             for bad in reason["rows"][:3]:
+                row_number = bad.get("_row")
+                where = f"row {row_number}, " if row_number is not None else ""
                 out.print(
-                    f"      row {bad.get('_row', '?')}, {bad.get('column', '?')}: "
-                    f"{str(bad.get('value')).strip()!r}"
+                    f"      {where}{bad.get('column', '?')}: {str(bad.get('value')).strip()!r}"
                 )
             out.print(f"      remedy: {reason['remedy']}")
 
@@ -137,27 +149,31 @@ def status(as_json: AsJson = False) -> None:
     shown = [
         {
             "source": row["source"],
-            "last": f"{row['last_period']} {row['observation_status'][:4]}"
-            if row["last_period"]
-            else None,
+            "last": f"{row['last_period'] or ''}{_MARK.get(row['observation_status'], '')}",
             "delivered": (row["delivered_at"] or "")[:10],
             "lag": row["lag_days"],
-            "next due": f"{row['next_period']} on {row['next_due']}",
+            "next": row["next_period"],
+            "due": row["next_due"],
             "late": row["days_overdue"] or None,
-            "ok": row["n_accepted"],
-            "refused": row["n_refused"],
-            "waits": row["n_waiting"] + row["n_incomplete"],
+            "ok/no/waits": (
+                f"{row['n_accepted']}/{row['n_refused']}/{row['n_waiting'] + row['n_incomplete']}"
+            ),
         }
         for row in rows
     ]
     print_table(
-        "sources (lag and late in days; ok, refused and waits in deliveries)",
+        "sources (lag and late in days; p: provisional; deliveries taken in/refused/in landing)",
         list(shown[0]) if shown else [],
         shown,
-        right=["lag", "late", "ok", "refused", "waits"],
+        right=["lag", "late", "ok/no/waits"],
         empty="no contract in expectations/contracts",
     )
     for row in rows:
+        if row["missing_periods"]:
+            periods = ", ".join(row["missing_periods"])
+            typer.echo(f"{row['source']}: missing in between: {periods}")
+        if row["agreement"] == "none" or row["agreement"].startswith("ends"):
+            typer.echo(f"{row['source']}: agreement: {row['agreement']}")
         if row["n_incomplete"]:
             typer.echo(
                 f"{row['source']}: {row['n_incomplete']} folder(s) in landing wait for their "
@@ -428,6 +444,10 @@ def up(
     from zicht.orchestration.local import serve
 
     serve(Settings.from_environment(), port, _say)
+
+
+for command in (calendar, backfill, upkeep, synth):
+    app.command()(command)
 
 
 def main() -> None:
