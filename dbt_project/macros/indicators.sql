@@ -1,8 +1,13 @@
-{#- The pairs that the mart at hand shows, as a query: reference_period, cube_vintage, vintage, known_at, lag_days. -#}
+{#-
+  The pairs that the mart at hand shows, as a query: reference_period, cube_period, cube_vintage, vintage,
+  known_at, lag_days. The cube's period is the mart's own, unless the plan names another under `periods`
+  (a stock on 1 January that serves four quarters).
+-#}
 {% macro shown_pairs_query(cube=none) -%}
 {%- for pair in shown_pairs(cube) -%}
 select
     {{ literal(pair.reference_period) }} as reference_period,
+    {{ literal((pair.periods or {}).get(cube) or pair.reference_period) }} as cube_period,
     {{ literal(pair.cubes[cube]) if cube is not none else 'cast(null as varchar)' }} as cube_vintage,
     {{ literal(pair.vintage) }} as vintage,
     cast({{ literal(pair.known_at) }} as timestamptz) as known_at,
@@ -13,6 +18,7 @@ union all
 {%- else -%}
 select
     cast(null as varchar) as reference_period,
+    cast(null as varchar) as cube_period,
     cast(null as varchar) as cube_vintage,
     cast(null as varchar) as vintage,
     cast(null as timestamptz) as known_at,
@@ -30,7 +36,7 @@ select
     cells.region_code,
     cells.region_level,
     cells.geo_year,
-    cells.reference_period,
+    shown.reference_period,
     shown.vintage,
     cells.value,
     cells.is_provisional,
@@ -42,7 +48,7 @@ inner join (
     {{ shown_pairs_query(cube) | indent(4) }}
 ) as shown
     on
-        cells.reference_period = shown.reference_period
+        cells.reference_period = shown.cube_period
         and cells.vintage = shown.cube_vintage
 where cells.measure = {{ literal(measure) }}
 {%- endmacro %}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -252,28 +252,24 @@ def find_scope(settings: Settings, backfill: Backfill) -> Scope:
     )
 
 
-def _forget(settings: Settings, backfill: Backfill) -> Scope:
+def _forget(settings: Settings, backfill: Backfill, scope: Scope) -> None:
     """Forgets the rows and that their deliveries were looked at.
 
     A refresh that is under way has planned with these rows, so it loses the warehouse and has to
     start again from its plan.
     """
-    with locked(settings.locks / "warehouse.lock"):
-        scope = find_scope(settings, backfill)
-        mark_warehouse(settings, f"backfill-{backfill.id}")
-        if scope.rows:
-            with duckdb.connect(str(settings.warehouse)) as connection:
-                connection.execute("begin")
-                for row in scope.rows:
-                    connection.execute(
-                        f"delete from {quoted(row.cube)} "
-                        "where reference_period = ? and vintage = ?",
-                        [row.reference_period, row.vintage],
-                    )
-                connection.execute("commit")
-        checkpoint("backfill-forgotten")
-        forget_passed(settings, ((r.source, r.id) for r in scope.deliveries))
-    return scope
+    mark_warehouse(settings, f"backfill-{backfill.id}")
+    if scope.rows:
+        with duckdb.connect(str(settings.warehouse)) as connection:
+            connection.execute("begin")
+            for row in scope.rows:
+                connection.execute(
+                    f"delete from {quoted(row.cube)} where reference_period = ? and vintage = ?",
+                    [row.reference_period, row.vintage],
+                )
+            connection.execute("commit")
+    checkpoint("backfill-forgotten")
+    forget_passed(settings, ((r.source, r.id) for r in scope.deliveries))
 
 
 def _row_json(row: Rows, after: Mapping[tuple[str, str, str], str]) -> dict[str, Any]:
@@ -284,6 +280,23 @@ def _row_json(row: Rows, after: Mapping[tuple[str, str, str], str]) -> dict[str,
         "vintage": row.vintage,
         "sha256_before": row.sha256,
         "sha256_after": now,
+    }
+
+
+def _record(backfill: Backfill, scope: Scope, started: datetime) -> dict[str, Any]:
+    return {
+        "id": backfill.id,
+        "sha256": backfill.sha256,
+        "sources": list(backfill.sources),
+        "periods": {"from": str(backfill.first), "to": str(backfill.last)},
+        "reason": backfill.reason,
+        "requester": backfill.requester,
+        "reviewer": backfill.reviewer,
+        "reviewed_on": backfill.reviewed_on.isoformat(),
+        "started_at": format_moment(started),
+        "deliveries": [{"source": r.source, "id": r.id} for r in scope.deliveries],
+        "rows": [_row_json(row, {}) for row in scope.rows],
+        "state": "started",
     }
 
 
@@ -308,24 +321,14 @@ def run_backfill(
     """
     started = clock()
     backfill = load_backfill(path, load_contracts(settings.contracts), started.date())
-    scope = _forget(settings, backfill)
-    say(summary(scope))
-    record: dict[str, Any] = {
-        "id": backfill.id,
-        "sha256": backfill.sha256,
-        "sources": list(backfill.sources),
-        "periods": {"from": str(backfill.first), "to": str(backfill.last)},
-        "reason": backfill.reason,
-        "requester": backfill.requester,
-        "reviewer": backfill.reviewer,
-        "reviewed_on": backfill.reviewed_on.isoformat(),
-        "started_at": format_moment(started),
-        "deliveries": [{"source": r.source, "id": r.id} for r in scope.deliveries],
-        "rows": [_row_json(row, {}) for row in scope.rows],
-        "state": "started",
-    }
     target = settings.home / "backfills" / f"{backfill.id}-{started:%Y%m%dT%H%M%SZ}.json"
-    write_json(target, record)
+    with locked(settings.locks / "warehouse.lock"):
+        scope = find_scope(settings, backfill)
+        record = _record(backfill, scope, started)
+        # Before anything is forgotten: who is killed half-way leaves the reason behind.
+        write_json(target, record)
+        _forget(settings, backfill, scope)
+    say(summary(scope))
     try:
         refresh()
     except ZichtError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +13,9 @@ from zicht.errors import ConfigurationError
 _PACKAGE = "zicht"
 _GEOGRAPHY = "/geography/"
 _LANGUAGES = ("nl", "en")
+
+SeedDigest = Callable[[Mapping[str, Any]], str]
+"""Gives the hash of a geography seed from its node in the manifest."""
 
 
 class Alignment(StrEnum):
@@ -58,6 +61,8 @@ class Mart:
         geography: sha256 over the geography seeds below it.
         indicator: the definition in ``meta.indicator``.
         sources: the sources that it rests on in fact, whatever its definition says.
+        alignment: per cube how its periods belong to those of the mart; ``same_period`` for a
+            cube that is not named.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Mart:
     geography: str
     indicator: Mapping[str, Any]
     sources: tuple[str, ...] = ()
+    alignment: Mapping[str, Alignment] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,14 @@ def _digest(parts: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def _hashes(manifest: Mapping[str, Any], unique_id: str) -> tuple[str, str]:
+def file_checksum(seed: Mapping[str, Any]) -> str:
+    """The hash of a seed's whole file, as dbt took it."""
+    return str(seed["checksum"]["checksum"])
+
+
+def _hashes(
+    manifest: Mapping[str, Any], unique_id: str, seed_digest: SeedDigest
+) -> tuple[str, str]:
     code: list[tuple[str, str]] = []
     geography: list[tuple[str, str]] = []
     for item in _closure(manifest, unique_id):
@@ -112,8 +125,10 @@ def _hashes(manifest: Mapping[str, Any], unique_id: str) -> tuple[str, str]:
             code.append((item, manifest["macros"][item]["macro_sql"]))
         elif kind == "seed":
             node = manifest["nodes"][item]
-            pair = (item, node["checksum"]["checksum"])
-            (geography if _GEOGRAPHY in node["original_file_path"] else code).append(pair)
+            if _GEOGRAPHY in node["original_file_path"]:
+                geography.append((item, seed_digest(node)))
+            else:
+                code.append((item, file_checksum(node)))
     return _digest(code), _digest(geography) if geography else ""
 
 
@@ -151,6 +166,27 @@ def _indicator(node: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(indicator)
 
 
+def _alignment(
+    node: Mapping[str, Any], indicator: Mapping[str, Any], cubes: Iterable[str]
+) -> dict[str, Alignment]:
+    """``meta.indicator.alignment``: per cube of the mart how its periods belong to the mart's."""
+    declared = indicator.get("alignment") or {}
+    known = sorted(cubes)
+    try:
+        found = {str(cube): Alignment(value) for cube, value in declared.items()}
+        wrong = sorted(set(found) - set(known))
+    except (AttributeError, ValueError) as error:
+        found, wrong = {}, [str(error)]
+    if wrong:
+        raise ConfigurationError(
+            f"{node['original_file_path']}: meta.indicator.alignment: {', '.join(wrong)}.",
+            code="Z-CFG-033",
+            remedy=f"Name cubes that the mart reads ({', '.join(known) or 'none'}), each with "
+            f"{' or '.join(Alignment)}.",
+        )
+    return found
+
+
 def _faults(indicator: Mapping[str, Any]) -> list[str]:
     """What a definition lacks or says in a form that cannot be published."""
     needed = {"id", "theme", "label", "description", "unit", "numerator", "denominator", "factor"}
@@ -178,12 +214,19 @@ def _faults(indicator: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:
+def read_catalogue(
+    manifest: Mapping[str, Any], seed_digest: SeedDigest = file_checksum
+) -> Catalogue:
     """Reads the catalogue from dbt's manifest.
+
+    Args:
+        seed_digest: how a geography seed is hashed; the planner hashes only the rows that matter
+            for its geography year.
 
     Raises:
         ConfigurationError: Z-CFG-030 or Z-CFG-031 naming the model whose YAML is incomplete,
-            Z-CFG-032 when two marts define the same indicator.
+            Z-CFG-032 when two marts define the same indicator, Z-CFG-033 when a mart aligns
+            what is no cube of it, or in an unknown way.
     """
     cubes: dict[str, Cube] = {}
     marts: dict[str, Mart] = {}
@@ -196,7 +239,8 @@ def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:
     for unique_id, node in models.items():
         prefix, name = node["name"].split("_")[0], node["name"]
         if prefix == "cube":
-            cubes[name] = Cube(name, _inputs(node), *_hashes(manifest, unique_id))
+            hashes = _hashes(manifest, unique_id, seed_digest)
+            cubes[name] = Cube(name, _inputs(node), *hashes)
         elif prefix in other:
             other[prefix].append(name)
     seen: dict[str, str] = {}
@@ -221,8 +265,9 @@ def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:
         marts[node["name"]] = Mart(
             node["name"],
             used,
-            *_hashes(manifest, unique_id),
+            *_hashes(manifest, unique_id, seed_digest),
             indicator,
             _sources(manifest, unique_id),
+            _alignment(node, indicator, used),
         )
     return Catalogue(cubes, marts, tuple(other["stg"]), tuple(other["dim"]))

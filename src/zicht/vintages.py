@@ -2,7 +2,8 @@
 
 A vintage is the hash of all that a cube's rows for one reference period follow from: deliveries,
 definition, contract versions, geography. Rows are keyed by (reference_period, vintage) and computed
-once; ``as_of`` selects vintages.
+once; ``as_of`` selects vintages. What a mart needs and was not delivered yet is *awaited*; what may
+not be processed for want of an agreement is *withheld*.
 """
 
 from __future__ import annotations
@@ -10,17 +11,39 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
-from zicht.catalogue import Alignment, Catalogue, Cube, Input, Mart
+from zicht.agreements import Agreement, agreement_for, covers
+from zicht.catalogue import Alignment, Catalogue, Cube, Mart
 from zicht.clock import format_moment
 from zicht.contracts import Contract
 from zicht.deliveries.ledger import Record, latest
+from zicht.errors import ConfigurationError
 from zicht.periods import Cadence, Period
 
 _LENGTH = 16
+
+Standing = Mapping[tuple[str, Period], Sequence[Record]]
+"""Per source and period the deliveries that count: one per status."""
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A delivery that a mart needs and that is not there yet.
+
+    Attributes:
+        source: who delivers it.
+        period: the period of that source.
+        expected_on: the day on which it is due by the contract; may lie in the past.
+    """
+
+    source: str
+    period: Period
+    expected_on: date
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,8 @@ class Pair:
         deliveries: the deliveries that the rows follow from, in order of source and id.
         cubes: for a mart, the vintage of each cube that it reads.
         inputs: what was hashed, readable.
+        periods: for a mart, the period of each cube that it reads.
+        awaits: the deliveries that are not there yet; a pair that awaits any has no figures.
     """
 
     model: str
@@ -42,6 +67,8 @@ class Pair:
     deliveries: tuple[Record, ...]
     cubes: Mapping[str, str]
     inputs: Mapping[str, Any]
+    periods: Mapping[str, Period] = field(default_factory=dict)
+    awaits: tuple[Awaited, ...] = ()
 
     @property
     def known_at(self) -> datetime:
@@ -54,6 +81,37 @@ class Pair:
         return max(record.lag_days for record in self.deliveries)
 
 
+class Withholding(StrEnum):
+    """Why a source may not be processed for a theme."""
+
+    NO_AGREEMENT = "no_agreement"
+    NOT_BEGUN = "agreement_not_begun"
+    ENDED = "agreement_ended"
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A source that is there and may not be processed.
+
+    Attributes:
+        source: the source.
+        theme: the theme for which it may not be processed; None for any theme.
+        reason: why.
+        since: first day without an agreement; None when there never was one.
+    """
+
+    source: str
+    theme: str | None
+    reason: Withholding
+    since: date | None
+
+    def __str__(self) -> str:
+        """One line for the progress of a refresh."""
+        why = self.reason.value.replace("_", " ")
+        since = f" (since {self.since})" if self.since else ""
+        return f"{self.source} is not processed for {self.theme or 'any theme'}: {why}{since}"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a refresh shows and what it has to compute for that.
@@ -64,6 +122,9 @@ class Plan:
         cubes: the pairs that the marts rest on.
         missing: those of them that the warehouse does not hold yet.
         marts: the pairs that the marts show.
+        awaited: the pairs that the marts cannot show yet, each with what it awaits.
+        staging: deliveries that gate 2 has not passed and that no pair in ``missing`` has.
+        withheld: what may not be processed.
     """
 
     as_of: datetime | None
@@ -71,11 +132,22 @@ class Plan:
     cubes: tuple[Pair, ...]
     missing: tuple[Pair, ...]
     marts: tuple[Pair, ...]
+    awaited: tuple[Pair, ...] = ()
+    staging: tuple[Record, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
 
     @property
     def digest(self) -> str:
-        """sha256 over what the marts show: equal plans make equal marts."""
-        return _hash([[p.model, str(p.reference_period), p.vintage] for p in self.marts], 64)
+        """sha256 over what the marts show and await: equal plans make equal releases."""
+        shown = [[p.model, str(p.reference_period), p.vintage] for p in self.marts]
+        return _hash([shown, [[p.model, p.inputs] for p in self.awaited]], 64)
+
+    @property
+    def new_deliveries(self) -> tuple[Record, ...]:
+        """The deliveries that gate 2 looks at: of the missing pairs, and for staging alone."""
+        found = {(r.source, r.id): r for pair in self.missing for r in pair.deliveries}
+        found |= {(r.source, r.id): r for r in self.staging}
+        return tuple(found[key] for key in sorted(found))
 
     def variables(self) -> dict[str, Any]:
         """The variables for dbt, see ``docs/reference/dbt-variables.md``."""
@@ -105,9 +177,15 @@ class Plan:
                     "known_at": format_moment(pair.known_at),
                     "lag_days": pair.lag_days,
                     "cubes": dict(pair.cubes),
+                    "periods": {cube: str(period) for cube, period in pair.periods.items()},
                 }
             )
-        return {"geo_year": self.geo_year, "plan": {"cubes": cubes, "marts": marts}}
+        staging = [
+            {"source": r.source, "id": r.id, "reference_period": str(r.reference_period)}
+            for r in self.staging
+        ]
+        plan = {"cubes": cubes, "marts": marts, "staging": staging}
+        return {"geo_year": self.geo_year, "plan": plan}
 
 
 def _hash(content: Any, length: int = _LENGTH) -> str:
@@ -116,43 +194,56 @@ def _hash(content: Any, length: int = _LENGTH) -> str:
 
 
 def align(period: Period, alignment: Alignment, cadence: Cadence) -> Period:
-    """The period of an input (with its cadence) that belongs to a period of the cube."""
-    if alignment is Alignment.STOCK_1_JANUARY or cadence is Cadence.YEARLY:
+    """The period of an input (with its cadence) that belongs to a period of a cube or mart.
+
+    ``same_period`` is the period of the input in which that of the cube lies; ``stock_1_january``
+    the stock at the beginning of its year.
+    """
+    if alignment is Alignment.STOCK_1_JANUARY:
         return Period(period.year, 1, Cadence.YEARLY)
-    return period
+    month = (period.number - 1) * period.cadence.months
+    return Period(period.year, month // cadence.months + 1, cadence)
 
 
-def _deliveries(
-    standing: Mapping[tuple[str, Period], Sequence[Record]],
-    contracts: Mapping[str, Contract],
-    inputs: Sequence[Input],
-    period: Period,
-) -> list[Record] | None:
-    """All deliveries that the cube's rows for ``period`` rest on; None while an input lacks."""
-    found: list[Record] = []
-    for item in inputs:
-        wanted = align(period, item.alignment, contracts[item.source].cadence)
-        records = standing.get((item.source, wanted))
-        if not records:
-            return None
-        found += records
-    return sorted(found, key=lambda r: (r.source, r.id))
+def _aligned(model: str, what: str, period: Period, alignment: Alignment, own: Cadence) -> Period:
+    """As :func:`align`, after seeing that it can be done.
+
+    Raises:
+        ConfigurationError: Z-CFG-034 if the input's periods are too short, or no stock of a year.
+    """
+    too_short = own.months < period.cadence.months
+    no_year = alignment is Alignment.STOCK_1_JANUARY and own is not Cadence.YEARLY
+    if too_short or no_year:
+        raise ConfigurationError(
+            f"{model} has {period.cadence.value} periods and takes the {own.value} {what} "
+            f"as {alignment.value}.",
+            code="Z-CFG-034",
+            remedy="An input has periods at least as long as the model's, and stock_1_january "
+            "needs a yearly one: make a cube with longer periods of it first.",
+        )
+    return align(period, alignment, own)
+
+
+def _needs(
+    cube: Cube, period: Period, contracts: Mapping[str, Contract]
+) -> list[tuple[str, Period]]:
+    """The source and period of each delivery that the cube's rows for ``period`` rest on."""
+    return [
+        (i.source, _aligned(cube.name, i.source, period, i.alignment, contracts[i.source].cadence))
+        for i in cube.inputs
+    ]
 
 
 def _cube_pairs(
-    cube: Cube,
-    standing: Mapping[tuple[str, Period], Sequence[Record]],
-    contracts: Mapping[str, Contract],
-    geo_year: int,
+    cube: Cube, standing: Standing, contracts: Mapping[str, Contract], geo_year: int
 ) -> list[Pair]:
-    lead = cube.inputs[0].source
     pairs = []
-    for source, period in sorted(standing, key=lambda key: (key[0], key[1])):
-        if source != lead:
+    for period in _periods_of(cube, standing):
+        needs = _needs(cube, period, contracts)
+        if not all(need in standing for need in needs):
             continue
-        deliveries = _deliveries(standing, contracts, cube.inputs, period)
-        if deliveries is None:
-            continue
+        found = {(r.source, r.id): r for need in needs for r in standing[need]}
+        deliveries = [found[key] for key in sorted(found)]
         inputs = {
             "cube": cube.name,
             "reference_period": str(period),
@@ -167,28 +258,161 @@ def _cube_pairs(
     return pairs
 
 
+def _periods_of(cube: Cube, standing: Standing) -> list[Period]:
+    """The periods of a cube: those that its first source has delivered."""
+    return sorted(period for source, period in standing if source == cube.inputs[0].source)
+
+
+def _cadence(cube: Cube, contracts: Mapping[str, Contract]) -> Cadence:
+    return contracts[cube.inputs[0].source].cadence
+
+
+def _periods_of_mart(
+    mart: Mart, cubes: Sequence[Cube], standing: Standing, contracts: Mapping[str, Contract]
+) -> list[Period]:
+    """The periods of a mart: the shortest that its cubes have, of those that are no stock."""
+    flows = [c for c in cubes if mart.alignment.get(c.name) is not Alignment.STOCK_1_JANUARY]
+    cadences = {cube.name: _cadence(cube, contracts) for cube in flows or cubes}
+    shortest = min(cadences.values(), key=lambda cadence: cadence.months, default=None)
+    leading = [cube for cube in cubes if cadences.get(cube.name) is shortest]
+    return sorted({period for cube in leading for period in _periods_of(cube, standing)})
+
+
 def _mart_pairs(
-    mart: Mart, by_cube: Mapping[tuple[str, Period], Pair], geo_year: int
+    mart: Mart,
+    cubes: Sequence[Cube],
+    by_cube: Mapping[tuple[str, Period], Pair],
+    standing: Standing,
+    contracts: Mapping[str, Contract],
+    geo_year: int,
+    destroyed: Collection[tuple[str, Period]],
 ) -> list[Pair]:
-    periods = {period for name, period in by_cube if name in mart.cubes}
+    """The pairs of a mart, those that await a delivery included."""
     pairs = []
-    for period in sorted(periods):
-        parts = [by_cube.get((name, period)) for name in mart.cubes]
-        found = [part for part in parts if part is not None]
-        if len(found) < len(parts):
+    for period in _periods_of_mart(mart, cubes, standing, contracts):
+        periods = {
+            cube.name: _aligned(
+                mart.name,
+                cube.name,
+                period,
+                mart.alignment.get(cube.name, Alignment.SAME_PERIOD),
+                _cadence(cube, contracts),
+            )
+            for cube in cubes
+        }
+        needs = {need for cube in cubes for need in _needs(cube, periods[cube.name], contracts)}
+        lacking = sorted(need for need in needs if need not in standing)
+        if any(
+            (source, wanted) in destroyed or wanted < contracts[source].first_period
+            for source, wanted in lacking
+        ):
+            # It never comes: there is nothing to await.
             continue
-        cubes = {pair.model: pair.vintage for pair in found}
-        inputs = {
+        found = {(r.source, r.id): r for need in needs for r in standing.get(need, ())}
+        records = tuple(found[key] for key in sorted(found))
+        inputs: dict[str, Any] = {
             "mart": mart.name,
             "reference_period": str(period),
-            "cubes": cubes,
             "definition": mart.definition,
             "geography": [mart.geography, geo_year],
         }
-        deliveries = {(r.source, r.id): r for pair in found for r in pair.deliveries}
-        records = tuple(deliveries[key] for key in sorted(deliveries))
-        pairs.append(Pair(mart.name, period, _hash(inputs), records, cubes, inputs))
+        if lacking:
+            awaits = tuple(
+                Awaited(source, wanted, contracts[source].due(wanted)) for source, wanted in lacking
+            )
+            inputs |= {
+                "cubes": {},
+                "deliveries": [
+                    [r.source, r.id, r.observation_status.value, r.content_hash] for r in records
+                ],
+                "awaits": [[a.source, str(a.period), a.expected_on.isoformat()] for a in awaits],
+            }
+            pairs.append(
+                Pair(mart.name, period, _hash(inputs), records, {}, inputs, periods, awaits)
+            )
+            continue
+        vintages = {name: by_cube[(name, own)].vintage for name, own in periods.items()}
+        inputs["cubes"] = vintages
+        pairs.append(Pair(mart.name, period, _hash(inputs), records, vintages, inputs, periods))
     return pairs
+
+
+@dataclass(frozen=True)
+class _Permissions:
+    """What the agreements in force on a day allow."""
+
+    agreements: Mapping[str, Agreement]
+    contracts: Mapping[str, Contract]
+    on: date
+
+    def needed_for(self, sources: Collection[str]) -> list[str]:
+        """The sources that need an agreement."""
+        known = [s for s in sorted(sources) if s in self.contracts]
+        return [s for s in known if self.contracts[s].needs_agreement]
+
+    def refused(self, sources: Collection[str], theme: str) -> list[str]:
+        """The sources that may not be processed for a theme."""
+        needed = self.needed_for(sources)
+        return [s for s in needed if not covers(self.agreements, s, theme, self.on)]
+
+    def may_stage(self, source: str) -> bool:
+        """Whether a source may be looked at for any theme."""
+        contract = self.contracts[source]
+        if not contract.needs_agreement:
+            return True
+        return agreement_for(self.agreements, source, self.on) is not None
+
+    def withheld(self, source: str, theme: str | None) -> Withheld:
+        """Why a source is withheld, and since when."""
+        own = [
+            agreement
+            for agreement in self.agreements.values()
+            if source in agreement.sources and (theme is None or theme in agreement.themes)
+        ]
+        ended = [a.valid_until for a in own if a.valid_until < self.on]
+        if ended:
+            since = max(ended) + timedelta(days=1)
+            return Withheld(source, theme, Withholding.ENDED, since)
+        reason = Withholding.NOT_BEGUN if own else Withholding.NO_AGREEMENT
+        return Withheld(source, theme, reason, None)
+
+
+def _theme_in_name(cube: str) -> str:
+    return cube.removeprefix("cube_").split("__")[0]
+
+
+def _permitted(
+    catalogue: Catalogue, permissions: _Permissions
+) -> tuple[list[Mart], list[Cube], set[tuple[str, str]]]:
+    """The marts and cubes that may be processed, and the (source, theme) that may not.
+
+    A cube that marts of several themes read is processed when it is for one of them.
+    """
+    refused: set[tuple[str, str]] = set()
+    marts = []
+    for _, mart in sorted(catalogue.marts.items()):
+        theme = str(mart.indicator.get("theme", ""))
+        inputs = {i.source for name in mart.cubes for i in catalogue.cubes[name].inputs}
+        wrong = permissions.refused({*mart.sources, *inputs}, theme)
+        refused |= {(source, theme) for source in wrong}
+        if not wrong:
+            marts.append(mart)
+    cubes = []
+    for name, cube in sorted(catalogue.cubes.items()):
+        sources = {i.source for i in cube.inputs}
+        if not sources <= set(permissions.contracts):
+            continue
+        if any(name in mart.cubes for mart in catalogue.marts.values()):
+            is_permitted = any(name in mart.cubes for mart in marts)
+        else:
+            theme = _theme_in_name(name)
+            wrong = permissions.refused(sources, theme)
+            refused |= {(source, theme) for source in wrong}
+            is_permitted = not wrong
+        if is_permitted:
+            cubes.append(cube)
+    there = {cube.name for cube in cubes}
+    return [mart for mart in marts if set(mart.cubes) <= there], cubes, refused
 
 
 def make_plan(
@@ -200,31 +424,83 @@ def make_plan(
     as_of: datetime | None,
     geo_year: int,
     built: Mapping[str, Collection[tuple[str, str]]],
+    agreements: Mapping[str, Agreement] = MappingProxyType({}),
+    checked: Mapping[str, Collection[str]] = MappingProxyType({}),
+    destroyed: Collection[tuple[str, Period]] = frozenset(),
 ) -> Plan:
     """Works out what the marts show at ``as_of`` (or now) and what is not computed yet.
 
     Args:
         built: per cube the (reference_period, vintage) pairs that the warehouse holds.
+        agreements: those of the project. What counts is what is in force now, also for a look at
+            the past: it is now that the data is processed.
+        checked: per source the deliveries that have passed gate 2.
+        destroyed: source and period of what was here and may no longer be; it is not awaited.
+
+    Raises:
+        ConfigurationError: Z-CFG-034 if a model aligns an input in a way that cannot be done.
     """
     standing: dict[tuple[str, Period], list[Record]] = {}
-    for (source, period, _), record in latest(records, as_of or now).items():
+    known = [
+        record for record in latest(records, as_of or now).values() if record.source in contracts
+    ]
+    for record in known:
         # A figure of a later division than the marts' cannot be recast backwards.
-        if period.year <= geo_year and source in contracts:
-            standing.setdefault((source, period), []).append(record)
+        if record.reference_period.year <= geo_year:
+            standing.setdefault((record.source, record.reference_period), []).append(record)
+    permissions = _Permissions(agreements, contracts, now.date())
+    permitted_marts, permitted_cubes, refused = _permitted(catalogue, permissions)
     cubes = [
         pair
-        for _, cube in sorted(catalogue.cubes.items())
+        for cube in permitted_cubes
         for pair in _cube_pairs(cube, standing, contracts, geo_year)
     ]
     by_cube = {(pair.model, pair.reference_period): pair for pair in cubes}
-    marts = [
+    of_marts = [
         pair
-        for _, mart in sorted(catalogue.marts.items())
-        for pair in _mart_pairs(mart, by_cube, geo_year)
+        for mart in permitted_marts
+        for pair in _mart_pairs(
+            mart,
+            [catalogue.cubes[name] for name in mart.cubes],
+            by_cube,
+            standing,
+            contracts,
+            geo_year,
+            destroyed,
+        )
     ]
     missing = [
         pair
         for pair in cubes
         if (str(pair.reference_period), pair.vintage) not in built.get(pair.model, ())
     ]
-    return Plan(as_of, geo_year, tuple(cubes), tuple(missing), tuple(marts))
+    present = {source for source, _ in standing}
+    barred = {source for source in present if not permissions.may_stage(source)}
+    withheld = [permissions.withheld(source, None) for source in sorted(barred)]
+    withheld += [
+        permissions.withheld(source, theme)
+        for source, theme in sorted(refused)
+        if source in present - barred
+    ]
+    computed = {(r.source, r.id) for pair in missing for r in pair.deliveries}
+    staged = {name.removeprefix("stg_").split("__")[0] for name in catalogue.staging}
+    staging = [
+        record
+        for record in known
+        if as_of is None
+        # Microdata is placed by address, on no division but that of its own day.
+        and (record.reference_period.year <= geo_year or contracts[record.source].needs_agreement)
+        and record.source in staged - barred
+        and record.id not in checked.get(record.source, ())
+        and (record.source, record.id) not in computed
+    ]
+    return Plan(
+        as_of=as_of,
+        geo_year=geo_year,
+        cubes=tuple(cubes),
+        missing=tuple(missing),
+        marts=tuple(pair for pair in of_marts if not pair.awaits),
+        awaited=tuple(pair for pair in of_marts if pair.awaits),
+        staging=tuple(sorted(staging, key=lambda r: (r.source, r.id))),
+        withheld=tuple(withheld),
+    )

@@ -220,8 +220,8 @@ def test_example_plan_has_the_keys_of_a_plan(first_release: Settings) -> None:
     shown = yaml.safe_load(block.code)["plan"]
     real = json.loads(next(first_release.runs.glob("*/plan.json")).read_text())["variables"]["plan"]
     assert shown.keys() == real.keys()
-    for kind, models in shown.items():
-        for model, pairs in models.items():
+    for kind in ("cubes", "marts"):
+        for model, pairs in shown[kind].items():
             assert pairs[0].keys() == real[kind][model][0].keys()
     cube = "cube_open_data__crime"
     deliveries = real["cubes"][cube][0]["deliveries"][0].keys()

@@ -31,7 +31,7 @@ from zicht.releases.store import CURRENT, current_release, describe_files
 from zicht.settings import Settings
 
 LATER = NOW + timedelta(days=30)
-TABLES = ("indicators", "observations", "regions", "releases", "sources")
+TABLES = ("awaited", "indicators", "observations", "regions", "releases", "revisions", "sources")
 
 
 def sample_figure(table: str, column: str, region: str, year: int, region_column: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zicht.catalogue import Catalogue, read_catalogue
+from zicht.catalogue import Alignment, Catalogue, read_catalogue
 from zicht.errors import ConfigurationError
 from zicht.files import read_json
 from zicht.settings import Settings
@@ -109,9 +109,26 @@ def _alignment(other: Manifest) -> None:
     other["nodes"][CUBE]["config"]["meta"]["inputs"][0]["alignment"] = "roughly"
 
 
+def _align(value: object) -> Callable[[Manifest], None]:
+    def edit(other: Manifest) -> None:
+        other["nodes"][MART]["config"]["meta"]["indicator"]["alignment"] = value
+
+    return edit
+
+
+def test_a_mart_says_how_its_cubes_align(manifest: Manifest) -> None:
+    edit = _align({"cube_open_data__crime": "stock_1_january"})
+    mart = changed(manifest, edit).marts[MART.split(".")[-1]]
+    assert mart.alignment == {"cube_open_data__crime": Alignment.STOCK_1_JANUARY}
+    assert read_catalogue(manifest).marts[mart.name].alignment == {}
+
+
 @pytest.mark.parametrize(
     ("edit", "code", "says"),
     [
+        (_align({"cube_open_data__measures": "same_period"}), "Z-CFG-033", "open_data__measures"),
+        (_align({"cube_open_data__crime": "roughly"}), "Z-CFG-033", "roughly"),
+        (_align(["cube_open_data__crime"]), "Z-CFG-033", "alignment"),
         (_meta(CUBE, "inputs"), "Z-CFG-030", "cube_open_data__crime"),
         (_alignment, "Z-CFG-030", "roughly"),
         (_meta(MART, "indicator"), "Z-CFG-031", "no meta.indicator"),

@@ -135,6 +135,8 @@ SOURCE_KEYS = {
     "next_period",
     "next_due",
     "days_overdue",
+    "missing_periods",
+    "agreement",
     "n_accepted",
     "n_refused",
     "n_waiting",

@@ -45,6 +45,9 @@ def used() -> dict[str, set[str]]:
     """Per code the modules and macros in which it stands."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(SOURCE.rglob("*.py")):
+        if path.name == "faults.py":
+            # The catalogue says which code a planted fault gets; it raises none.
+            continue
         for code in _strings(path):
             found[code].add(str(path.relative_to(SOURCE)))
     for path in sorted((PROJECT / "dbt_project").rglob("*.sql")):

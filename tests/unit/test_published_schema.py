@@ -32,6 +32,20 @@ RELIED_ON = {
     "indicators": ["indicator_id"],
     "regions": ["region_code"],
     "sources": ["source"],
+    "awaited": ["indicator_id", "reference_period", "source", "awaited_period", "expected_on"],
+    "revisions": [
+        "indicator_id",
+        "theme",
+        "region_code",
+        "reference_period",
+        "sequence",
+        "value",
+        "obs_status",
+        "known_at",
+        "vintage",
+        "release_id",
+        "cause",
+    ],
     "releases": ["release_id"],
 }
 SCHEMA = load_schema(settings_at(PROJECT))

@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,159 @@ def test_the_three_forms_say_the_same(settings: Settings, candidate: Path) -> No
         assert [(row[0], row[1]) for row in described] == [
             (column.name, column.sql_type) for column in table.columns
         ]
+
+
+def test_what_is_awaited_says_so(settings: Settings, tmp_path: Path) -> None:
+    awaited = {
+        "indicator_id": "i",
+        "theme": "t",
+        "reference_period": "2024",
+        "source": "brp",
+        "awaited_period": "2025",
+        "expected_on": "2025-01-31",
+    }
+    content = replace(candidate_input(tmp_path / "in", settings), awaited=[awaited])
+    folder = settings.candidates / "one"
+    build_candidate(folder, "one", content, load_schema(settings))
+    flags = dict(rows_of(folder, "select region_code, obs_flags from observations"))
+    assert flags["GM0004"] == "missing;estimated;awaited"
+    assert "awaited" not in flags["GM0001"]
+    assert rows_of(
+        folder, "select * replace (expected_on::varchar as expected_on) from awaited"
+    ) == [tuple(awaited.values())]
+    hashes = {content_hash(content.protected, [MART], 2025, "1", rows) for rows in ((), (awaited,))}
+    assert len(hashes) == 2
+
+
+def vintage_file(settings: Settings, name: str, **inputs: Any) -> None:
+    """Says what a vintage was made of, as the planner does."""
+    base = {"definition": "d", "geography": ["g", 2025], "deliveries": [["s", "1", "final", "h"]]}
+    document = {"model": "m", "inputs": {**base, **inputs}}
+    write_json(settings.home / "vintages" / f"{name}.json", document)
+
+
+class Releases:
+    """A row of candidates, each compared with the one before."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder, self.number = settings, folder, 0
+
+    def make(self, *cells: tuple[str, float | None, str], **flags: bool) -> list[tuple[Any, ...]]:
+        """Makes a release of (region, value, vintage) and returns its revisions."""
+        self.number += 1
+        base = candidate_input(self.folder / str(self.number), self.settings)
+        with duckdb.connect() as connection:
+            connection.execute("set timezone = 'UTC'")
+            connection.execute(f"create table p as from '{base.protected}' limit 0")
+            for region, value, vintage in cells:
+                connection.execute(
+                    "insert into p values ('i', 't', ?, 'municipality', 2025, '2024', ?, ?, "
+                    "?, false, ?, timestamptz '2025-04-01 00:00:00+00' + to_days(?), 90, ?, '')",
+                    [
+                        region,
+                        vintage,
+                        value,
+                        flags.get("is_provisional", False),
+                        value is None,
+                        self.number,
+                        flags.get("is_suppressed", False),
+                    ],
+                )
+            connection.execute(f"copy p to '{base.protected}'")
+        before = self.settings.candidates / f"r{self.number - 1}"
+        content = replace(
+            base,
+            previous=before if self.number > 1 else None,
+            vintages=self.settings.home / "vintages",
+        )
+        name = f"r{self.number}"
+        build_candidate(self.settings.candidates / name, name, content, load_schema(self.settings))
+        return self.rows()
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The revisions of the last release."""
+        return rows_of(
+            self.settings.candidates / f"r{self.number}",
+            "select region_code, sequence, value, obs_status, release_id, cause from revisions "
+            "order by all",
+        )
+
+
+@pytest.fixture
+def chain(settings: Settings, tmp_path: Path) -> Releases:
+    vintage_file(settings, "v1")
+    vintage_file(settings, "data", deliveries=[["s", "2", "final", "h2"]])
+    vintage_file(settings, "sql", deliveries=[["s", "2", "final", "h2"]], definition="d2")
+    vintage_file(
+        settings,
+        "map",
+        deliveries=[["s", "2", "final", "h2"]],
+        definition="d2",
+        geography=["g2", 1],
+    )
+    return Releases(settings, tmp_path)
+
+
+def test_successive_values_have_their_causes(chain: Releases) -> None:
+    """What never changed has no revisions; a value that changed has all of its values."""
+    assert chain.make(("GM0001", 1.0, "v1"), ("GM0002", 5.0, "v1")) == []
+    first = ("GM0001", 1, 1.0, "A", "r1", "first")
+    second = ("GM0001", 2, 2.0, "A", "r2", "data")
+    assert chain.make(("GM0001", 2.0, "data"), ("GM0002", 5.0, "data")) == [first, second]
+    assert chain.make(("GM0001", 2.0, "data"), ("GM0002", 5.0, "data")) == [first, second]
+    third = ("GM0001", 3, 3.0, "A", "r4", "definition")
+    assert chain.make(("GM0001", 3.0, "sql"), ("GM0002", 5.0, "sql")) == [first, second, third]
+    fourth = ("GM0001", 4, 4.0, "A", "r5", "geography")
+    assert chain.make(("GM0001", 4.0, "map"), ("GM0002", 5.0, "map"))[-1] == fourth
+    # Data before definition before geography, when several changed.
+    assert chain.make(("GM0001", 9.0, "v1"), ("GM0002", 5.0, "v1"))[-1][-1] == "data"
+    assert len(chain.rows()) == 5
+
+
+def test_a_value_that_went_and_came_back(chain: Releases) -> None:
+    chain.make(("GM0001", 1.0, "v1"), ("GM0002", 5.0, "v1"))
+    assert chain.make(("GM0002", 5.0, "map")) == [
+        ("GM0001", 1, 1.0, "A", "r1", "first"),
+        ("GM0001", 2, None, "O", "r2", "data"),
+    ]
+    assert chain.make(("GM0001", 1.0, "map"), ("GM0002", 5.0, "map"))[2:] == [
+        ("GM0001", 3, 1.0, "A", "r3", "data")
+    ]
+    assert chain.make()[3:] == [
+        ("GM0001", 4, None, "O", "r4", "data"),
+        ("GM0002", 1, 5.0, "A", "r3", "first"),
+        ("GM0002", 2, None, "O", "r4", "data"),
+    ]
+
+
+def test_another_status_is_a_revision_and_hides_what_is_hidden(chain: Releases) -> None:
+    chain.make(("GM0001", 1.0, "v1"), is_provisional=True)
+    assert chain.make(("GM0001", 1.0, "data"))[-1] == ("GM0001", 2, 1.0, "A", "r2", "data")
+    hidden = chain.make(("GM0001", 7.0, "data"), is_suppressed=True)
+    assert hidden[-1] == ("GM0001", 3, None, "Q", "r3", "definition")
+    assert 7.0 not in {row[2] for row in hidden}
+
+
+def test_a_lost_record_of_a_vintage_is_not_guessed(chain: Releases) -> None:
+    chain.make(("GM0001", 1.0, "v1"))
+    (chain.settings.home / "vintages" / "v1.json").unlink()
+    assert chain.make(("GM0001", 2.0, "data"))[-1][-1] == "unknown"
+
+
+def test_a_release_from_before_there_were_revisions(chain: Releases) -> None:
+    chain.make(("GM0001", 1.0, "v1"))
+    (chain.settings.candidates / "r1" / "revisions.parquet").unlink()
+    assert [row[1:3] for row in chain.make(("GM0001", 2.0, "data"))] == [(1, 1.0), (2, 2.0)]
+
+
+def test_equal_histories_have_equal_revisions(chain: Releases, tmp_path: Path) -> None:
+    twin = Releases(settings_at(tmp_path / "twin"), tmp_path / "other")
+    shutil.copytree(chain.settings.home / "vintages", twin.settings.home / "vintages")
+    for one in (chain, twin):
+        one.make(("GM0001", 1.0, "v1"), ("GM0002", 5.0, "v1"))
+        one.make(("GM0002", 6.0, "data"), ("GM0001", 2.0, "data"))
+    files = [s.candidates / "r2" / "revisions.parquet" for s in (chain.settings, twin.settings)]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_spreadsheet_runs_no_formula(candidate: Path) -> None:
@@ -341,3 +495,45 @@ def test_a_refresh_of_nothing_does_nothing(tmp_path: Path, first_release: Settin
     with pytest.raises(UsageError, match="'tomorrow'") as caught:
         refresh.plan(settings, "r", CLOCK, silent, as_of="tomorrow")
     assert caught.value.code == "Z-USE-004"
+
+
+def test_a_mart_that_changed_after_gate_3_does_not_pass_the_wall(
+    settings: Settings, first_release: Settings
+) -> None:
+    shutil.copytree(first_release.dbt_target, settings.dbt_target)
+    shutil.copy(first_release.warehouse, settings.warehouse)
+    for name in ("plan.json", "marts.json"):
+        write_json(settings.runs / "r" / name, read_json(first_release.runs / "first" / name))
+    (settings.home / "warehouse.run").write_text("r\n")
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        connection.execute(
+            "update mart_ondermijning__registered_crimes set value = value + 1 "
+            "where region_code = 'GM0855'"
+        )
+    with pytest.raises(ReleaseError, match="mart_ondermijning__registered_crimes") as caught:
+        refresh.protect(settings, "r", CLOCK, silent)
+    assert caught.value.code == "Z-REL-007"
+    (settings.runs / "r" / "marts.json").unlink()
+    with pytest.raises(GateError, match="gate 3") as unchecked:
+        refresh.protect(settings, "r", CLOCK, silent)
+    assert unchecked.value.code == "Z-GATE-005"
+
+
+def test_planning_nothing_leaves_the_warehouse_to_the_run_at_work(
+    tmp_path: Path, first_release: Settings
+) -> None:
+    settings = settings_at(tmp_path / "home")
+    for folder in ("dbt", "raw", "checked", "vintages", "releases"):
+        shutil.copytree(first_release.home / folder, settings.home / folder, symlinks=True)
+    shutil.copy(first_release.warehouse, settings.warehouse)
+    (settings.home / "warehouse.run").write_text("at-work\n")
+    assert refresh.plan(settings, "r", CLOCK, silent) is False
+    assert (settings.home / "warehouse.run").read_text() == "at-work\n"
+    # A delivery that nobody has looked at is work.
+    mark = next((settings.home / "checked" / "gate_2" / "cbs_crime").iterdir())
+    mark.unlink()
+    assert refresh.plan(settings, "r", CLOCK, silent) is True
+    plan = read_json(settings.runs / "r" / "plan.json")
+    assert plan["new_deliveries"] == [mark.stem]
+    assert plan["builds"] is False
+    assert (settings.home / "warehouse.run").read_text() == "r\n"

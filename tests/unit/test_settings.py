@@ -61,7 +61,7 @@ def test_state_lies_in_home_and_declarations_in_the_project(tmp_path: Path) -> N
         if isinstance(value, property)
     }
     in_project = {name for name, path in paths.items() if path.is_relative_to(settings.project)}
-    assert in_project == {"contracts", "suites", "policies", "dbt_project"}
+    assert in_project == {"agreements", "contracts", "suites", "policies", "dbt_project"}
     assert all(
         path.is_relative_to(settings.home) for name, path in paths.items() if name not in in_project
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import PROJECT
+from zicht.agreements import Agreement
 from zicht.catalogue import Alignment, Catalogue, Cube, Input, Mart
 from zicht.contracts import Contract, load_contracts
 from zicht.deliveries.ledger import Record
 from zicht.deliveries.package import ObservationStatus
+from zicht.errors import ConfigurationError
 from zicht.periods import Cadence, Period
-from zicht.vintages import Pair, Plan, align, make_plan
+from zicht.refresh.geography import seed_digest
+from zicht.vintages import Pair, Plan, Withheld, Withholding, align, make_plan
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 CONTRACTS: dict[str, Contract] = load_contracts(PROJECT / "expectations" / "contracts")
@@ -232,6 +236,9 @@ def test_the_variables_say_what_dbt_needs() -> None:
     ("period", "alignment", "cadence", "expected"),
     [
         ("2024-Q3", Alignment.SAME_PERIOD, Cadence.QUARTERLY, "2024-Q3"),
+        ("2024-06", Alignment.SAME_PERIOD, Cadence.QUARTERLY, "2024-Q2"),
+        ("2024-07", Alignment.SAME_PERIOD, Cadence.QUARTERLY, "2024-Q3"),
+        ("2024-12", Alignment.STOCK_1_JANUARY, Cadence.YEARLY, "2024"),
         ("2024-Q3", Alignment.SAME_PERIOD, Cadence.YEARLY, "2024"),
         ("2024-Q3", Alignment.STOCK_1_JANUARY, Cadence.YEARLY, "2024"),
         ("2024", Alignment.SAME_PERIOD, Cadence.YEARLY, "2024"),
@@ -239,3 +246,256 @@ def test_the_variables_say_what_dbt_needs() -> None:
 )
 def test_alignment(period: str, alignment: Alignment, cadence: Cadence, expected: str) -> None:
     assert str(align(Period.parse(period), alignment, cadence)) == expected
+
+
+QUARTERLY, STOCK = "police", "people"
+"""A register by quarter, and a stock on 1 January; both need an agreement."""
+
+
+def register(name: str, cadence: Cadence, first: str, lag_days: int) -> Contract:
+    return replace(
+        CONTRACTS[CRIME],
+        source=name,
+        kind="microdata",
+        cadence=cadence,
+        first_period=Period.parse(first),
+        lag_days=lag_days,
+    )
+
+
+REGISTERS = {
+    QUARTERLY: register(QUARTERLY, Cadence.QUARTERLY, "2015-Q1", 90),
+    STOCK: register(STOCK, Cadence.YEARLY, "2023", 30),
+    CRIME: CONTRACTS[CRIME],
+}
+AGREEMENT = Agreement(
+    id="a",
+    title={"nl": "a", "en": "a"},
+    parties=("p",),
+    purpose="p",
+    legal_basis="l",
+    sources=(QUARTERLY, STOCK),
+    themes=("t",),
+    valid_from=date(2023, 1, 1),
+    valid_until=date(2025, 12, 31),
+    retention_days=365,
+    path=Path("a.yaml"),
+)
+ALIGNED = Catalogue(
+    cubes={
+        "cube_t__q": cube("cube_t__q", QUARTERLY),
+        "cube_t__y": cube("cube_t__y", STOCK),
+    },
+    marts={
+        "per_head": Mart(
+            "per_head",
+            ("cube_t__q", "cube_t__y"),
+            "def",
+            "geo",
+            {"theme": "t"},
+            alignment={"cube_t__y": Alignment.STOCK_1_JANUARY},
+        )
+    },
+    staging=(f"stg_{QUARTERLY}__x", f"stg_{STOCK}__x", f"stg_{CRIME}__x"),
+    dimensions=(),
+)
+
+
+def registers(*periods: tuple[str, str]) -> list[Record]:
+    return [
+        record(source, 2024, 0, id=f"{source}-{text}", reference_period=Period.parse(text))
+        for source, text in periods
+    ]
+
+
+def aligned(records: list[Record], **fields: Any) -> Plan:
+    arguments: dict[str, Any] = {
+        "now": START + timedelta(days=99),
+        "as_of": None,
+        "geo_year": 2025,
+        "built": {},
+        "agreements": {"a": AGREEMENT},
+        **fields,
+    }
+    catalogue = arguments.pop("catalogue", ALIGNED)
+    return make_plan(catalogue, arguments.pop("contracts", REGISTERS), records, **arguments)
+
+
+def test_a_stock_serves_the_quarters_of_its_year() -> None:
+    made = aligned(
+        registers((QUARTERLY, "2024-Q1"), (QUARTERLY, "2024-Q2"), (STOCK, "2024"), (STOCK, "2023"))
+    )
+    assert [str(pair.reference_period) for pair in made.marts] == ["2024-Q1", "2024-Q2"]
+    shown = made.variables()["plan"]["marts"]["per_head"]
+    assert [pair["periods"] for pair in shown] == [
+        {"cube_t__q": "2024-Q1", "cube_t__y": "2024"},
+        {"cube_t__q": "2024-Q2", "cube_t__y": "2024"},
+    ]
+    assert len({pair["cubes"]["cube_t__y"] for pair in shown}) == 1
+    assert made.awaited == ()
+
+
+def test_what_is_not_there_yet_is_awaited_and_never_another_period() -> None:
+    """The stock of 2024 is no answer for a quarter of 2025, nor for one of 2023."""
+    made = aligned(registers((QUARTERLY, "2025-Q1"), (QUARTERLY, "2023-Q4"), (STOCK, "2024")))
+    assert made.marts == ()
+    assert [
+        (str(pair.reference_period), [(a.source, str(a.period)) for a in pair.awaits])
+        for pair in made.awaited
+    ] == [("2023-Q4", [(STOCK, "2023")]), ("2025-Q1", [(STOCK, "2025")])]
+    (awaited,) = made.awaited[1].awaits
+    assert awaited.expected_on == REGISTERS[STOCK].due(awaited.period)
+    complete = aligned(registers((QUARTERLY, "2025-Q1"), (STOCK, "2025")))
+    assert complete.marts[0].vintage != made.awaited[1].vintage
+    assert complete.digest != made.digest
+
+
+def test_what_the_contract_does_not_cover_is_not_awaited() -> None:
+    """The stock begins in 2023: the quarters of 2022 have no denominator, and never will."""
+    made = aligned(registers((QUARTERLY, "2022-Q4"), (STOCK, "2024")))
+    assert made.awaited == made.marts == ()
+
+
+def test_what_was_destroyed_is_not_awaited() -> None:
+    gone = {(STOCK, Period.parse("2024"))}
+    made = aligned(registers((QUARTERLY, "2024-Q4"), (QUARTERLY, "2025-Q1")), destroyed=gone)
+    assert [str(pair.reference_period) for pair in made.awaited] == ["2025-Q1"]
+
+
+def test_a_period_begins_with_the_source_that_sets_it() -> None:
+    """A stock alone promises no quarters."""
+    made = aligned(registers((STOCK, "2024")))
+    assert made.awaited == made.marts == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "alignment", "says"),
+    [(QUARTERLY, Alignment.SAME_PERIOD, "quarterly"), (QUARTERLY, Alignment.STOCK_1_JANUARY, "as")],
+)
+def test_an_input_with_shorter_periods_is_refused(
+    source: str, alignment: Alignment, says: str
+) -> None:
+    wrong = Cube("cube_t__x", (Input(STOCK, SAME), Input(source, alignment)), "d", "g")
+    catalogue = replace(ALIGNED, cubes={"cube_t__x": wrong}, marts={})
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        aligned(registers((STOCK, "2024")), catalogue=catalogue)
+    assert caught.value.code == "Z-CFG-034"
+
+
+@pytest.mark.parametrize(
+    ("agreement", "expected"),
+    [
+        (None, [Withheld(QUARTERLY, None, Withholding.NO_AGREEMENT, None)]),
+        (
+            replace(AGREEMENT, valid_until=date(2025, 4, 9)),
+            [Withheld(QUARTERLY, None, Withholding.ENDED, date(2025, 4, 10))],
+        ),
+        (
+            replace(AGREEMENT, valid_from=date(2025, 4, 11)),
+            [Withheld(QUARTERLY, None, Withholding.NOT_BEGUN, None)],
+        ),
+        (
+            replace(AGREEMENT, themes=("other",)),
+            [Withheld(QUARTERLY, "t", Withholding.NO_AGREEMENT, None)],
+        ),
+    ],
+    ids=["none", "ended", "not begun", "other theme"],
+)
+def test_without_an_agreement_nothing_is_processed(
+    agreement: Agreement | None, expected: list[Withheld]
+) -> None:
+    """It is 10 April 2025; looking at the past does not make it an earlier day."""
+    agreements = {"a": agreement} if agreement else {}
+    records = registers((QUARTERLY, "2024-Q1"))
+    for as_of in (None, START + timedelta(days=50)):
+        made = aligned(records, agreements=agreements, as_of=as_of)
+        assert made.cubes == made.marts == made.awaited == ()
+        assert list(made.withheld) == expected
+    staged = [r.id for r in aligned(records, agreements=agreements).staging]
+    assert staged == ([records[0].id] if expected[0].theme else [])
+    assert aligned(records, agreements={"a": AGREEMENT}).withheld == ()
+
+
+def test_what_is_public_needs_no_agreement() -> None:
+    made = aligned(registers((CRIME, "2024")), agreements={})
+    assert [r.source for r in made.staging] == [CRIME]
+    assert made.withheld == ()
+
+
+def test_each_delivery_is_looked_at_once() -> None:
+    records = registers((QUARTERLY, "2024-Q1"), (QUARTERLY, "2024-Q2"), (CRIME, "2024"))
+    made = aligned(records)
+    assert [r.id for r in made.staging] == [f"{CRIME}-2024"], "the others are in missing pairs"
+    assert len(made.new_deliveries) == 3
+    built = {
+        pair.model: {
+            (str(p.reference_period), p.vintage) for p in made.cubes if p.model == pair.model
+        }
+        for pair in made.cubes
+    }
+    again = aligned(records, built=built)
+    assert [r.id for r in again.staging] == [
+        f"{CRIME}-2024",
+        f"{QUARTERLY}-2024-Q1",
+        f"{QUARTERLY}-2024-Q2",
+    ]
+    checked = {source: {r.id for r in records} for source in REGISTERS}
+    assert aligned(records, built=built, checked=checked).staging == ()
+    assert aligned(records, as_of=START + timedelta(days=50)).staging == ()
+
+
+@pytest.mark.parametrize("n_years", [1, 10])
+def test_one_more_delivery_costs_the_same_whatever_the_history(n_years: int) -> None:
+    quarters = [(QUARTERLY, f"{2025 - y}-Q{q}") for y in range(1, n_years + 1) for q in range(1, 5)]
+    stocks = [(STOCK, str(2025 - year)) for year in range(n_years + 1)]
+    history = registers(*quarters, *stocks)
+    before = aligned(history)
+    built: dict[str, set[tuple[str, str]]] = {}
+    for pair in before.cubes:
+        built.setdefault(pair.model, set()).add((str(pair.reference_period), pair.vintage))
+    checked = {source: {r.id for r in history} for source in REGISTERS}
+    after = aligned([*history, *registers((QUARTERLY, "2025-Q1"))], built=built, checked=checked)
+    assert [(p.model, str(p.reference_period)) for p in after.missing] == [("cube_t__q", "2025-Q1")]
+    assert [r.id for r in after.new_deliveries] == [f"{QUARTERLY}-2025-Q1"]
+
+
+SEEDS = {
+    "population": ("geo_year,region_code,n", ["2022,GM1,5", "2023,GM1,6"], "2022,GM1,7"),
+    "transitions": (
+        "old_code,new_code,valid_from",
+        ["GM1,GM2,2022-01-01", "GM2,GM3,2022-07-01"],
+        "GM1,GM9,2022-01-01",
+    ),
+    "codes": (
+        "region_code,name,valid_from,valid_to",
+        ["GM1,Aa,2010-01-01,", "GM3,Bee,2022-07-01,"],
+        "GM1,Aa,2010-01-01,2021-01-01",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_a_later_year_leaves_the_geography_of_an_earlier_one(tmp_path: Path, name: str) -> None:
+    header, (known, later), other = SEEDS[name]
+
+    def digest(*lines: str) -> str:
+        path = tmp_path / "seed.csv"
+        path.write_text("\n".join([header, *lines]) + "\n")
+        return seed_digest(path, 2022)
+
+    assert digest(known, later) == digest(later, known) == digest(known)
+    assert digest(other) != digest(known)
+    path = tmp_path / "seed.csv"
+    path.write_text("\n".join([header, known, later]) + "\n")
+    assert seed_digest(path, 2023) != digest(known)
+
+
+def test_a_run_of_years_that_goes_on_is_the_same_run(tmp_path: Path) -> None:
+    def digest(first: int, last: int, name: str) -> str:
+        path = tmp_path / "seed.csv"
+        path.write_text(f"region_code,name,first_year,last_year\nGM1,{name},{first},{last}\n")
+        return seed_digest(path, 2022)
+
+    assert digest(2013, 2022, "Friesland") == digest(2013, 2025, "Fryslân")
+    assert digest(2013, 2021, "Friesland") != digest(2013, 2025, "Friesland")
+    assert digest(2014, 2022, "Friesland") != digest(2013, 2022, "Friesland")

@@ -162,7 +162,7 @@ def status(as_json: AsJson = False) -> None:
         for row in rows
     ]
     print_table(
-        "sources (lag and late in days; p: provisional; deliveries taken in/refused/in landing)",
+        "sources: lag and late in days, p is provisional, ok/no/waits in deliveries",
         list(shown[0]) if shown else [],
         shown,
         right=["lag", "late", "ok/no/waits"],

@@ -202,4 +202,4 @@ def _names(items: Sequence[object]) -> list[str]:
 def _pending(settings: Settings) -> bool:
     from zicht import refresh
 
-    return bool(refresh.pending(settings))
+    return bool(refresh.pending(settings, clock_from_environment()()))

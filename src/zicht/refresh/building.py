@@ -10,9 +10,10 @@ import duckdb
 from zicht.catalogue import read_catalogue
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock
-from zicht.deliveries.reading import literal
+from zicht.files import move_folder, remove_tree
 from zicht.refresh.run import Say, ending, holding_warehouse, read_state
 from zicht.settings import Settings
+from zicht.sql import literal
 from zicht.transform import build as dbt_build
 from zicht.transform import read_manifest
 
@@ -34,24 +35,31 @@ def _export_as_of(settings: Settings, state: Mapping[str, Any], say: Say) -> Non
     """Writes the confidential marts as they were known at a past moment, as Parquet."""
     catalogue = read_catalogue(read_manifest(settings, say))
     folder = settings.home / "as_of" / state["as_of"].replace(":", "")
-    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    remove_tree(partial)
+    partial.mkdir(parents=True)
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         connection.execute("set threads = 1")
+        connection.execute("set timezone = 'UTC'")
         for mart in sorted(catalogue.marts):
             connection.execute(
                 f"copy (select * from {mart} order by reference_period, region_code) to "
-                f"{literal(str(folder / f'{mart}.parquet'))} (format parquet, compression zstd)"
+                f"{literal(str(partial / f'{mart}.parquet'))} (format parquet, compression zstd)"
             )
+    remove_tree(folder)
+    move_folder(partial, folder)
     say(f"  marts as known at {state['as_of']}: {folder}")
 
 
 def build(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
-    """Computes the missing cube vintages and the marts.
+    """Computes the missing cube vintages and the marts; does nothing when no figure is new.
 
     Raises:
         TransformError: if dbt fails; the release stays as it was.
     """
     state = read_state(settings, run_id)
+    if not state["builds"]:
+        return
     with holding_warehouse(settings, run_id), ending(settings, run_id, "build", clock):
         select = ["path:models/cubes", "path:models/marts"]
         dbt_build(settings, select, state["variables"], say, all_tests=True)

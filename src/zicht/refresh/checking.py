@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,20 @@ from zicht.gates.engine import GateEngine
 from zicht.gates.model import GateResult
 from zicht.gates.report import render_report, render_text
 from zicht.gates.suites import load_suites
-from zicht.refresh.run import Say, finish, holding_warehouse, read_candidate, read_state, run_folder
+from zicht.refresh.checked import note_passed
+from zicht.refresh.contents import table_hashes
+from zicht.refresh.run import (
+    Say,
+    finish,
+    holding_warehouse,
+    new_deliveries,
+    read_candidate,
+    read_state,
+    run_folder,
+)
 from zicht.releases.candidate import DATABASE
 from zicht.releases.schema import load_schema
-from zicht.releases.store import describe_files
+from zicht.releases.store import current_release, describe_files
 from zicht.settings import Settings
 from zicht.transform import read_manifest, relations
 
@@ -48,11 +58,10 @@ def gate_results(settings: Settings, run_id: str) -> list[GateResult]:
 
 
 def _new_gate_1_results(settings: Settings, state: Mapping[str, Any]) -> list[GateResult]:
-    """What gate 1 found in the deliveries that this run computes from; of many only the warned."""
-    new = [item for item in state["inputs"] if item["id"] in set(state["new_deliveries"])]
+    """What gate 1 found in the deliveries that this run looks at; of many only the warned."""
     results = []
-    for item in new:
-        folder = delivery_folder(settings, item["source"], item["reference_period"], item["id"])
+    for source, period, delivery in new_deliveries(state):
+        folder = delivery_folder(settings, source, period, delivery)
         if (folder / GATE_1).exists():
             results.append(GateResult.loads((folder / GATE_1).read_text(encoding="utf-8")))
     return results if len(results) <= _MOST_GATE_1 else [r for r in results if r.warnings]
@@ -108,26 +117,61 @@ def _check(
     return result
 
 
+Parameters = Callable[[Catalogue], Mapping[str, Any]]
+
+
+def _check_warehouse(
+    settings: Settings,
+    run_id: str,
+    clock: Clock,
+    say: Say,
+    *,
+    gate: int,
+    relation_names: Callable[[Catalogue], list[str]],
+    parameters: Parameters,
+) -> Catalogue:
+    """Runs a gate over the warehouse, which this run must hold; returns the catalogue."""
+    catalogue = read_catalogue(read_manifest(settings, say))
+    _check(
+        settings,
+        run_id,
+        clock,
+        say,
+        gate=gate,
+        database=settings.warehouse,
+        relation_names=relation_names(catalogue),
+        parameters=parameters(catalogue),
+    )
+    return catalogue
+
+
 def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Staging: is the accepted data plausible, complete and free of identifiers?
+
+    What passed is kept, so that no later run looks at it again. When no figure rests on what is
+    new, the run ends here.
 
     Raises:
         GateError: Z-GATE-002 with the failing rows.
     """
     state = read_state(settings, run_id)
     with holding_warehouse(settings, run_id):
-        catalogue = read_catalogue(read_manifest(settings, say))
-        _check(
+        _check_warehouse(
             settings,
             run_id,
             clock,
             say,
             gate=2,
-            database=settings.warehouse,
-            relation_names=[*catalogue.staging, *catalogue.dimensions],
-            parameters={"deliveries": state["new_deliveries"]},
+            relation_names=lambda catalogue: [*catalogue.staging, *catalogue.dimensions],
+            parameters=lambda _: {"deliveries": state["new_deliveries"]},
         )
+        note_passed(settings, run_id, new_deliveries(state), clock())
     checkpoint("refresh-gate-2")
+    if not state["builds"]:
+        current = current_release(settings)
+        release_id = current["release_id"] if current else None
+        finish(settings, run_id, "nothing_new", clock, release_id=release_id)
+        say("  no figure rests on these deliveries yet: no new release")
 
 
 def _cube_parameters(
@@ -158,22 +202,24 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     Raises:
         GateError: Z-GATE-003 with the failing rows.
     """
-    read_state(settings, run_id)
+    if not read_state(settings, run_id)["builds"]:
+        return
     with holding_warehouse(settings, run_id):
-        catalogue = read_catalogue(read_manifest(settings, say))
-        _check(
+        catalogue = _check_warehouse(
             settings,
             run_id,
             clock,
             say,
             gate=3,
-            database=settings.warehouse,
-            relation_names=[*catalogue.cubes, *catalogue.marts],
-            parameters={
+            relation_names=lambda catalogue: [*catalogue.cubes, *catalogue.marts],
+            parameters=lambda catalogue: {
                 "indicators": {name: dict(m.indicator) for name, m in catalogue.marts.items()},
                 "cubes": _cube_parameters(settings, run_id, catalogue),
             },
         )
+        # What goes through the wall must be what was looked at here.
+        hashes = table_hashes(settings.warehouse, catalogue.marts)
+        write_json(run_folder(settings, run_id) / "marts.json", hashes)
     checkpoint("refresh-gate-3")
 
 

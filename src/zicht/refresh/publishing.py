@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 import zicht
-from zicht.catalogue import Catalogue, read_catalogue
+from zicht.catalogue import Catalogue, Mart, read_catalogue
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock, format_moment, parse_moment
 from zicht.contracts import load_contracts
 from zicht.deliveries.ledger import read_ledger
 from zicht.deliveries.quarantine import read_quarantine
-from zicht.deliveries.reading import literal, quoted
 from zicht.disclosure.policies import Kind, load_policies
 from zicht.disclosure.wall import protect as through_the_wall
 from zicht.disclosure.wall import require_public
-from zicht.errors import ConfigurationError, GateError
+from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.expected import all_statuses
 from zicht.files import read_json, write_json
 from zicht.gates.model import GateResult
 from zicht.refresh.checking import gate_results
+from zicht.refresh.contents import table_hashes
 from zicht.refresh.run import (
     Say,
     ending,
@@ -37,6 +38,7 @@ from zicht.releases.schema import load_schema
 from zicht.releases.store import current_release, describe_files, list_releases
 from zicht.releases.store import publish as publish_candidate
 from zicht.settings import Settings
+from zicht.sql import literal, quoted
 from zicht.transform import read_manifest
 
 _CELLS = """
@@ -47,7 +49,43 @@ _CELLS = """
 """
 
 
-def _protect_all(settings: Settings, catalogue: Catalogue, target: Path) -> None:
+def _cells(mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> str:
+    """A mart's cells as a query, and a missing one per region for what cannot be shown yet.
+
+    These go through the wall as well: nothing is published that did not.
+    """
+    meta = mart.indicator
+    queries = [
+        f"""
+        select {literal(meta["id"])} as indicator_id, {literal(meta["theme"])} as theme,
+            region_code, region_level, geo_year, reference_period, vintage, value,
+            is_provisional, is_estimated, is_missing, known_at, lag_days
+        from w.main.{quoted(mart.name)}
+        """
+    ]
+    pairs = {row["vintage"]: row for row in awaited if row["mart"] == mart.name}
+    queries += [
+        f"""
+        select distinct {literal(meta["id"])} as indicator_id, {literal(meta["theme"])} as theme,
+            region_code, region_level, geo_year,
+            {literal(row["reference_period"])} as reference_period,
+            {literal(vintage)} as vintage, cast(null as double) as value,
+            false as is_provisional, false as is_estimated, true as is_missing,
+            cast({literal(row["known_at"])} as timestamptz) as known_at,
+            cast({int(row["lag_days"])} as integer) as lag_days
+        from w.main.{quoted(mart.name)}
+        """
+        for vintage, row in sorted(pairs.items())
+    ]
+    return " union all ".join(queries)
+
+
+def _protect_all(
+    settings: Settings,
+    catalogue: Catalogue,
+    awaited: Sequence[Mapping[str, Any]],
+    target: Path,
+) -> None:
     """Sends every mart through the wall and writes what came out, in a fixed order."""
     policies = load_policies(settings.policies)
     kinds = {name: c.kind for name, c in load_contracts(settings.contracts).items()}
@@ -56,7 +94,7 @@ def _protect_all(settings: Settings, catalogue: Catalogue, target: Path) -> None
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach {literal(str(settings.warehouse))} as w (read_only)")
         connection.execute(f"create table protected ({_CELLS})")
-        for name, mart in sorted(catalogue.marts.items()):
+        for _, mart in sorted(catalogue.marts.items()):
             meta = mart.indicator
             kind = Kind(meta["kind"])
             rests_on = {*meta["sources"], *mart.sources}
@@ -67,13 +105,7 @@ def _protect_all(settings: Settings, catalogue: Catalogue, target: Path) -> None
                     code="Z-CFG-041",
                     remedy=f"Choose one of: {', '.join(policies)}.",
                 )
-            connection.execute(
-                "create or replace temp view cells as "
-                f"select {literal(meta['id'])} as indicator_id, "
-                f"{literal(meta['theme'])} as theme, region_code, region_level, geo_year, "
-                "reference_period, vintage, value, is_provisional, is_estimated, is_missing, "
-                f"known_at, lag_days from w.main.{quoted(name)}"
-            )
+            connection.execute(f"create or replace temp view cells as {_cells(mart, awaited)}")
             through_the_wall(connection, policies[meta["policy"]], kind, "cells", "protected")
         connection.execute(
             "copy (select * from protected order by indicator_id, region_code, reference_period) "
@@ -98,11 +130,38 @@ def _free_id(settings: Settings, wanted: str) -> str:
     return found
 
 
+def _require_as_checked(settings: Settings, run_id: str) -> None:
+    """The marts must be those that gate 3 looked at.
+
+    Raises:
+        GateError: Z-GATE-005 if gate 3 kept no record of them.
+        ReleaseError: Z-REL-007 naming the marts that changed.
+    """
+    record = run_folder(settings, run_id) / "marts.json"
+    if not record.exists():
+        raise GateError(
+            f"run {run_id} has no marts that gate 3 has passed.",
+            code="Z-GATE-005",
+            remedy="Run the gates; a task that was marked as a success has not passed them.",
+        )
+    checked = read_json(record)
+    found = table_hashes(settings.warehouse, checked)
+    changed = sorted(name for name in checked if found[name] != checked[name])
+    if changed:
+        raise ReleaseError(
+            f"{', '.join(changed)} changed after gate 3 looked at it.",
+            code="Z-REL-007",
+            remedy="Run the refresh again, and find out who wrote in warehouse.duckdb.",
+        )
+
+
 def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Sends all cells through the wall and builds the candidate from what came out.
 
     Raises:
         DisclosureError: if an indicator cannot be protected under its policy.
+        GateError: Z-GATE-005 if gate 3 has not passed the marts.
+        ReleaseError: Z-REL-007 if a mart changed after gate 3.
     """
     state = read_state(settings, run_id)
     folder = run_folder(settings, run_id)
@@ -110,14 +169,19 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         finish(settings, run_id, "as_of", clock)
         say("  a look at the past is not released")
         return
+    if not state["builds"]:
+        return
+    awaited = state["awaited"]
     with holding_warehouse(settings, run_id), ending(settings, run_id, "protect", clock):
+        _require_as_checked(settings, run_id)
         catalogue = read_catalogue(read_manifest(settings, say))
-        _protect_all(settings, catalogue, folder / "protected.parquet")
+        _protect_all(settings, catalogue, awaited, folder / "protected.parquet")
         _export_regions(settings, folder / "regions.parquet")
     checkpoint("refresh-protected")
     schema = load_schema(settings)
     marts = [mart for _, mart in sorted(catalogue.marts.items())]
-    content = content_hash(folder / "protected.parquet", marts, settings.geo_year, schema.version)
+    protected = folder / "protected.parquet"
+    content = content_hash(protected, marts, settings.geo_year, schema.version, awaited)
     (folder / "candidate.json").unlink(missing_ok=True)
     current = current_release(settings)
     if current and current["content_hash"] == content:
@@ -133,7 +197,7 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         settings.candidates / release_id,
         release_id,
         CandidateInput(
-            protected=folder / "protected.parquet",
+            protected=protected,
             regions=folder / "regions.parquet",
             marts=marts,
             statuses=all_statuses(settings, contracts, records, read_quarantine(settings), moment),
@@ -142,6 +206,9 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             as_of=moment,
             geo_year=settings.geo_year,
             code_version=zicht.__version__,
+            awaited=awaited,
+            previous=settings.releases / current["release_id"] if current else None,
+            vintages=settings.home / "vintages",
         ),
         schema,
     )

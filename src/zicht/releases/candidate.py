@@ -19,10 +19,11 @@ import pandas as pd
 from zicht.catalogue import Mart
 from zicht.clock import format_moment
 from zicht.deliveries.package import sha256_of
-from zicht.deliveries.reading import literal, quoted
 from zicht.expected import SourceStatus
 from zicht.files import move_folder, remove_tree, sync_file
+from zicht.releases.revisions import revisions_query
 from zicht.releases.schema import PublishedSchema, PublishedTable
+from zicht.sql import literal, quoted
 
 DATABASE = "marts.duckdb"
 
@@ -49,6 +50,9 @@ class CandidateInput:
         as_of: knowledge up to this moment.
         geo_year: geography year.
         code_version: version of the code.
+        awaited: the deliveries that figures wait for, as rows of ``awaited``.
+        previous: folder of the release before; None for the first one.
+        vintages: folder that says what each vintage was made of.
     """
 
     protected: Path
@@ -60,6 +64,9 @@ class CandidateInput:
     as_of: datetime
     geo_year: int
     code_version: str
+    awaited: Sequence[Mapping[str, Any]] = ()
+    previous: Path | None = None
+    vintages: Path = Path("vintages")
 
 
 def indicator_rows(marts: Sequence[Mart]) -> list[dict[str, Any]]:
@@ -121,11 +128,17 @@ def source_rows(statuses: Sequence[SourceStatus]) -> list[dict[str, Any]]:
     ]
 
 
-def content_hash(protected: Path, marts: Sequence[Mart], geo_year: int, schema_version: str) -> str:
+def content_hash(
+    protected: Path,
+    marts: Sequence[Mart],
+    geo_year: int,
+    schema_version: str,
+    awaited: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """What a release says, as a hash: equal figures and definitions give the same one."""
     digest = hashlib.sha256(f"{schema_version}\0{geo_year}\0".encode())
     digest.update(sha256_of(protected).encode())
-    for row in indicator_rows(marts):
+    for row in (*indicator_rows(marts), *awaited):
         digest.update(repr(sorted(row.items(), key=lambda item: item[0])).encode())
     return digest.hexdigest()
 
@@ -143,6 +156,11 @@ def _observations(content: CandidateInput, release_id: str) -> str:
             i.unit,
             case {cases} else 'A' end as obs_status,
             array_to_string(list_filter([{flags},
+                case when c.is_missing and exists (
+                    from awaited as a
+                    where a.indicator_id = c.indicator_id
+                        and a.reference_period = c.reference_period
+                ) then 'awaited' end,
                 case when c.value = 0 and i.rounding_base > 0 then 'rounded_zero' end],
                 lambda flag: flag is not null), ';') as obs_flags,
             case when c.is_suppressed then 'C' else 'F' end as conf_status,
@@ -221,7 +239,12 @@ def build_candidate(
             tables["regions"],
             f"select * from read_parquet({literal(str(content.regions))})",
         )
+        _fill_rows(connection, tables["awaited"], content.awaited)
         _fill(connection, tables["observations"], _observations(content, release_id))
+        revisions = revisions_query(
+            connection, content.previous, content.vintages, release_id, content.as_of
+        )
+        _fill(connection, tables["revisions"], revisions)
         n_observations = _count(connection, "observations")
         own = {
             "release_id": release_id,
