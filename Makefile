@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-soak up lint format clean
+.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-bulk bench-soak up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-intake: setup ## intake with gate 1 beside DuckDB's own COPY of the same f
 
 bench-synth: setup ## rows per second of synthetic deliveries, and memory (REGION=PV25)
 	$(RUN) python bench/synth.py $(or $(REGION),PV25)
+
+bench-bulk: setup ## 400 archived deliveries at once: how many refreshes follow
+	ZICHT_FLOOD_VERSIONS=20 $(RUN) pytest -q --durations=3 tests/pipeline/test_bulk.py
 
 bench-soak: setup ## 500 random deliveries, a third faulty, killed at random ten times
 	$(RUN) python bench/soak.py
