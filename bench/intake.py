@@ -89,7 +89,7 @@ def take(contract: Contract, path: Path, home: Path) -> float:
     )
     said: list[str] = []
     seconds = timed(lambda: take_in(settings, contract, fixed_clock(NOW), said.append))
-    assert said and said[0].startswith("  accepted"), said
+    assert said[0].startswith("  accepted"), said
     return seconds
 
 

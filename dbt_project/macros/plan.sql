@@ -45,7 +45,7 @@
 {{ return(pairs) }}
 {%- endmacro %}
 
-{#- The planned deliveries of one source, for cubes and for staging alone, each once, in order: [{reference_period, id}]. -#}
+{#- The planned deliveries of one source, for cubes and staging, each once, in order: [{reference_period, id}]. -#}
 {% macro planned_deliveries(source_name) -%}
 {%- set found = {} -%}
 {%- for pairs in (var('plan').cubes or {}).values() -%}

@@ -109,6 +109,8 @@ def forbidden(folder: Path, name: str, contract: Contract) -> list[str]:
     """What a delivery holds that may not be anywhere afterwards."""
     spot = FAULTS[name].where(contract)
     assert spot is not None
+    if name == "service_numbers_in_new_column":
+        return values_of(folder, contract, spot.table.name, "remark")
     column = spot.column or spot.table.columns[0]
     settled = spot.table.settled.values if spot.table.settled else ()
     values = values_of(folder, contract, spot.table.name, column.name)

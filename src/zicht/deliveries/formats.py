@@ -160,6 +160,14 @@ def _header(path: Path, layout: FileFormat, shown: Path) -> list[str]:
             " is empty or has no header line.",
             "Write a header with the column names of the contract, and the rows below it.",
         )
+    if not all(names):
+        raise _fault(
+            "Z-DEL-021",
+            "header",
+            shown,
+            ", line 1: a column has no name.",
+            "Name every column, and end no line with a separator.",
+        )
     if len(set(names)) != len(names):
         raise _fault(
             "Z-DEL-021",
@@ -237,8 +245,13 @@ def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, shown: Path) -> 
     return Delivered(tuple(types), types, f"select * from {reader}")
 
 
+def _why(error: duckdb.Error, shown: Path) -> str:
+    """What DuckDB says, without where our folders are."""
+    return str(error).splitlines()[0].replace(str(shown), shown.name)
+
+
 def _no_parquet(shown: Path, error: duckdb.Error) -> DeliveryError:
-    why = str(error).splitlines()[0]
+    why = _why(error, shown)
     return _fault(
         "Z-DEL-026",
         "readable",
@@ -256,7 +269,7 @@ def _of_reading(error: duckdb.Error, shown: Path, layout: FileFormat) -> Excepti
         return _no_parquet(shown, error)
     if isinstance(error, duckdb.IOException):
         return error
-    return _unreadable(shown, layout, str(error).splitlines()[0])
+    return _unreadable(shown, layout, _why(error, shown))
 
 
 def delivered_table(

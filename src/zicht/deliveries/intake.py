@@ -66,6 +66,7 @@ from zicht.gates.contract import (
     CODES,
     MAY_NOT_BE_HERE,
     OWN_RULE_CODE,
+    content_suite,
     contract_suite,
     row_mark,
 )
@@ -310,8 +311,18 @@ class _Intake:
         if result.passed:
             # Without the right columns every other rule fails too, and says nothing more.
             values = self.check(loaded, descriptor, others)
-            result = replace(result, results=(*result.results, *values.results))
-        return result
+            return replace(result, results=(*result.results, *values.results))
+        if not self.contract.needs_agreement:
+            return result
+        # Not what was agreed: what is in it may all the same not be kept.
+        period = descriptor.reference_period
+        contents = [
+            content_suite(self.contract, table, period, loaded.delivered[table.name])
+            for table in self.contract.tables
+        ]
+        found = self.check(loaded, descriptor, [suite for suite in contents if suite.checks])
+        hits = [hit for hit in found.results if not hit.success]
+        return replace(result, results=(*result.results, *hits))
 
     def check(self, loaded: Loaded, descriptor: Descriptor, suites: Sequence[Suite]) -> GateResult:
         return self.engine.run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -26,7 +26,8 @@ from zicht.settings import Settings
 from zicht.sql import literal, quoted
 
 # DuckDB's cast takes more than a number: it rounds 1.5 to 2, and reads 1_000, 0x10, nan and inf.
-_INTEGER = r"[+-]?[0-9]+({mark}0+)?"
+# Of decimals two zeros at most: 1.000 is a thousand to who writes Dutch.
+_INTEGER = r"[+-]?[0-9]+({mark}0{{1,2}})?"
 _NUMBER = r"[+-]?[0-9]+({mark}[0-9]+)?([eE][+-]?[0-9]+)?"
 _ISO = "%Y-%m-%d"
 _BLOCK = 64
@@ -51,11 +52,14 @@ class Loaded:
         name: address of the database within this process.
         connection: to it; the database is gone when the last connection is closed.
         rows: number of rows per table.
+        delivered: per table the columns that were delivered. Those that are not in the contract
+            are in ``odd_<table>``, as text.
     """
 
     name: str
     connection: duckdb.DuckDBPyConnection
     rows: Mapping[str, int]
+    delivered: Mapping[str, Sequence[str]]
 
     def profile(self, contract: Contract) -> dict[str, dict[str, Any]]:
         """What the next delivery is compared with; see :data:`Usual`."""
@@ -65,8 +69,9 @@ class Loaded:
                 "regions": {
                     column: dict(
                         self.connection.execute(
-                            f"select {quoted(column)}, count(*) from {table.name} "
-                            f"where {quoted(column)} is not null group by 1 order by 1"
+                            "select trim(code), cast(sum(n) as bigint) from "
+                            f"(select {quoted(column)} as code, count(*) as n from {table.name} "
+                            "group by 1) where code is not null group by 1 order by 1"
                         ).fetchall()
                     )
                     for column in (usual.column for usual in table.usual)
@@ -194,6 +199,13 @@ def _load_table(
         f"(select row_number() over () as _row, * from ({delivered.query})) "
         + (f"where _row in ({faulty})" if any_untyped else "limit 0")
     )
+    odd = [name for name in delivered.names if name not in {c.name for c in table.columns}]
+    if odd:
+        as_text = ", ".join(f"cast({quoted(name)} as varchar) as {quoted(name)}" for name in odd)
+        connection.execute(
+            f"create table odd_{table.name} as select row_number() over () as _row, {as_text} "
+            f"from ({delivered.query})"
+        )
     count = connection.execute(f"select count(*) from loaded_{table.name}").fetchone()
     return int(count[0]) if count else 0
 
@@ -277,15 +289,17 @@ def loaded_delivery(
             if key is not None:
                 _load_key(connection, key)
             rows: dict[str, int] = {}
+            names: dict[str, Sequence[str]] = {}
             for table in contract.tables:
                 path = paths[table.name]
                 delivered = delivered_table(connection, path, table, contract.format, scratch)
+                names[table.name] = delivered.names
                 rows[table.name] = _load_table(
                     connection, table, delivered, contract.format, path, faults[table.name]
                 )
             if key is not None:
                 connection.execute("drop table pads")
-            yield Loaded(name, connection, rows)
+            yield Loaded(name, connection, rows, names)
     finally:
         remove_tree(scratch)
 

@@ -9,7 +9,8 @@ a person is not shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from zicht.contracts import Column, Contract, Rule, Table, Usual
 from zicht.gates.model import ROWS, Check, Severity, Suite
@@ -54,6 +55,10 @@ def statline_period(period: Period) -> str:
     return f"{period.year}{_STATLINE_PERIOD[period.cadence]}{number:02d}"
 
 
+_LONG_NUMBER = r"[0-9]([^0-9A-Za-z]?[0-9]){8,}"
+"""Nine digits or more, also with marks between: may be a person's, whatever the column."""
+
+
 def _shown(column: Column) -> str:
     """The value as a report may show it: enough to find it by, not enough to know somebody by."""
     value = f"cast({quoted(column.name)} as varchar)"
@@ -61,7 +66,7 @@ def _shown(column: Column) -> str:
         return f"left({value}, 0) || '…'"
     if column.classification == "identifier":
         return f"left({value}, 1) || '…'"
-    return value
+    return f"regexp_replace({value}, {literal(_LONG_NUMBER)}, '…', 'g')"
 
 
 def _offending(
@@ -96,6 +101,21 @@ def _required(column: Column) -> str | None:
     if column.sql_type != "VARCHAR":
         return f"{quoted(column.name)} is null"
     return f"coalesce(trim({quoted(column.name)}), '') = ''"
+
+
+def _unfilled(table: Table) -> Callable[[Column], str | None]:
+    """Required and empty, but for what was filled with something of another type: see ``types``."""
+
+    def condition(column: Column) -> str | None:
+        empty = _required(column)
+        if empty is None or (column.sql_type == "VARCHAR" and not column.is_pseudonymised):
+            return empty
+        filled = f"trim({quoted(column.name)}) <> ''"
+        return (
+            f"({empty}) and _row not in (select _row from as_written_{table.name} where {filled})"
+        )
+
+    return condition
 
 
 def _pattern(column: Column) -> str | None:
@@ -223,7 +243,8 @@ def _usual_regions(table: Table, usual: Usual) -> str:
         f'select cast(null as bigint) as _row, {literal(usual.column or "")} as "column", '
         "usual.region_code || ': ' || coalesce(now_n, 0) || ' rows where the last delivery had ' "
         "|| n as value from usual "
-        f"left join (select {column} as region_code, count(*) as now_n from {table.name} "
+        f"left join (select trim(code) as region_code, cast(sum(n) as bigint) as now_n from "
+        f"(select {column} as code, count(*) as n from {table.name} group by 1) "
         "group by 1) as found on found.region_code = usual.region_code "
         f"where usual.table_name = {literal(table.name)} "
         f"and usual.column_name = {literal(usual.column or '')} "
@@ -247,33 +268,45 @@ def _service_numbers(table: Table) -> str | None:
     rows, at each value once; a letter before the digits and marks between them do not hide one.
     Source: Rijksdienst voor Identiteitsgegevens, elfproef: 9a+8b+7c+6d+5e+4f+3g+2h-i mod 11 = 0.
     """
+    parts = []
+    for column in table.columns:
+        name = quoted(column.name)
+        if column.is_pseudonymised:
+            continue
+        if column.values or column.region_levels:
+            # What is listed is no number; only what is not has to be looked at.
+            parts.append((column.name, _digits(name), "_is_faulty"))
+        elif column.stored_type == "VARCHAR":
+            parts.append((column.name, _digits(name), "true"))
+        elif column.stored_type in ("BIGINT", "DOUBLE"):
+            whole = f"{name} between 10000000 and 999999999 and {name} = floor({name})"
+            padded = f"lpad(cast(cast({name} as bigint) as varchar), 9, '0')"
+            parts.append((column.name, f"case when {whole} then {padded} else '' end", "true"))
+    return _eleven_test(table.name, parts)
+
+
+def _digits(name: str) -> str:
+    bare = f"regexp_replace({name}, '[^0-9A-Za-z]', '', 'g')"
+    return f"regexp_extract({bare}, '^[A-Za-z]{{0,2}}([0-9]{{9}})$', 1)"
+
+
+def _eleven_test(relation: str, parts: Sequence[tuple[str, str, str]]) -> str | None:
+    """The query over columns of a relation: name, SQL of its nine digits, which rows."""
+    if not parts:
+        return None
     weights = (9, 8, 7, 6, 5, 4, 3, 2, -1)
     total = " + ".join(
         f"{weight} * cast(substring(digits, {place}, 1) as integer)"
         for place, weight in enumerate(weights, start=1)
     )
-    parts = []
-    for column in table.columns:
-        name = quoted(column.name)
-        if column.is_pseudonymised or column.values or column.region_levels:
-            continue
-        if column.stored_type == "VARCHAR":
-            bare = f"regexp_replace({name}, '[^0-9A-Za-z]', '', 'g')"
-            digits = f"regexp_extract({bare}, '^[A-Za-z]{{0,2}}([0-9]{{9}})$', 1)"
-        elif column.stored_type == "BIGINT":
-            padded = f"lpad(cast({name} as varchar), 9, '0')"
-            digits = f"case when {name} between 10000000 and 999999999 then {padded} else '' end"
-        else:
-            continue
-        parts.append(
-            f"select {literal(column.name)} as column_name, {digits} as digits from sampled"
-        )
-    if not parts:
-        return None
-    every = f"1 + (select count(*) from {table.name}) // {_SAMPLE}"
+    candidates = " union ".join(
+        f"select {literal(name)} as column_name, {digits} as digits from sampled where {where}"
+        for name, digits, where in parts
+    )
+    every = f"1 + (select count(*) from {relation}) // {_SAMPLE}"
     return (
-        f"with sampled as materialized (select * from {table.name} where _row % ({every}) = 0), "
-        "candidates as (" + " union ".join(parts) + "), "
+        f"with sampled as materialized (select * from {relation} where _row % ({every}) = 0), "
+        f"candidates as ({candidates}), "
         f"tested as (select column_name, count(*) as n, count(*) filter (({total}) % 11 = 0) as k "
         "from candidates where digits <> '' group by column_name) "
         'select cast(null as bigint) as _row, column_name as "column", '
@@ -463,7 +496,12 @@ def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Su
         *(
             check
             for name, condition, description, remedy in _row_rules(contract, table, period)
-            for check in rows(name, description, _offending(table.name, over, condition), remedy)
+            for check in rows(
+                name,
+                description,
+                _offending(table.name, over, _unfilled(table) if name == "required" else condition),
+                remedy,
+            )
         ),
         *rows(
             "unique_key",
@@ -511,6 +549,25 @@ def contract_suite(contract: Contract, table: Table, period: Period) -> tuple[Su
         Suite(1, f"{contract.source}.{table.name}: shape", f"delivered_{table.name}", (shape,)),
         Suite(1, f"{contract.source}.{table.name}: rows", table.name, tuple(checks)),
     )
+
+
+def content_suite(
+    contract: Contract, table: Table, period: Period, delivered: Sequence[str]
+) -> Suite:
+    """What still has to be known of a table with other columns than agreed: may it be kept?
+
+    Args:
+        delivered: the columns that are there.
+    """
+    there = replace(table, columns=tuple(c for c in table.columns if c.name in delivered))
+    known = {column.name for column in table.columns}
+    odd = [(name, _digits(quoted(name)), "true") for name in delivered if name not in known]
+    queries = [_service_numbers(there), _eleven_test(f"odd_{table.name}", odd)]
+    _, rows = contract_suite(contract, there, period)
+    checks = [check for check in rows.checks if check.name == "settled"]
+    for check in (check for check in rows.checks if check.name == "no_service_numbers"):
+        checks += [replace(check, sql=sql) for sql in queries if sql is not None]
+    return replace(rows, name=f"{contract.source}.{table.name}: content", checks=tuple(checks))
 
 
 def _types(table: Table) -> str:

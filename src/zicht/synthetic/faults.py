@@ -229,9 +229,13 @@ def _is_pseudonym(column: Column) -> bool:
     return bool(_KEY.fullmatch(column.pattern or "")) and column.references is None
 
 
-def _holds_large_integers(column: Column) -> bool:
-    room = column.position is None or column.position[1] >= 9
-    return column.sql_type == "BIGINT" and column.maximum is None and room
+def _has_room(column: Column, signs: int = 11) -> bool:
+    return column.position is None or column.position[1] >= signs
+
+
+def _holds_large_numbers(column: Column) -> bool:
+    is_number = column.sql_type in ("BIGINT", "DOUBLE")
+    return is_number and column.maximum is None and _has_room(column, 9)
 
 
 def _settled(contract: Contract) -> Spot | None:
@@ -415,6 +419,17 @@ def _extra_column(draft: Draft) -> None:
     draft.tables[draft.table] = replace(table, columns=(*table.columns, remark))
 
 
+def _extra_service_numbers(draft: Draft) -> None:
+    _extra_column(draft)
+    draft.spot = replace(draft.spot, column=draft.tables[draft.table].columns[-1])
+    _label_service_numbers(draft)
+
+
+def _open_and_other(draft: Draft) -> None:
+    _sets("'under_investigation'")(draft)
+    _extra_column(draft)
+
+
 def _older_schema(draft: Draft) -> None:
     table = draft.tables[draft.table]
     draft.tables[draft.table] = replace(table, columns=table.columns[:-1])
@@ -458,6 +473,13 @@ def _emptied(path: Path) -> None:
 
 def _ragged(path: Path) -> None:
     _edit_line(path, 1, lambda line: line.replace(b";", b";;", 1))
+
+
+def _trailing_separators(path: Path) -> None:
+    edited = path.with_name(f"{path.name}.edited")
+    with path.open("rb") as stream, edited.open("wb") as copy:
+        copy.writelines(line.rstrip(b"\r\n") + b";\n" for line in stream)
+    os.replace(edited, path)
 
 
 def _shifted_line(path: Path) -> None:
@@ -560,8 +582,6 @@ _TYPES_REMEDY = (
     f"Write numbers with digits and a decimal {ANY}, dates and booleans in the form of the "
     "contract, and nothing else in the field."
 )
-_READ_AS_EMPTY = frozenset({"Z-DEL-104"})
-"""What has not its type is empty once read, so a required column is reported for that too."""
 _TYPES = "breaks the rule: Every value has the type of its column."
 
 
@@ -784,6 +804,14 @@ FAULTS: Mapping[str, Fault] = {
         where=_kind("csv", "parquet"),
         rows=_extra_column,
     ),
+    "nameless_column": Fault(
+        "every line ends in a separator",
+        "Z-DEL-021",
+        "…, line 1: a column has no name.",
+        "Name every column, and end no line with a separator.",
+        where=_kind("csv"),
+        plain=_trailing_separators,
+    ),
     "older_schema": Fault(
         "an older version of the contract: a column is not there",
         "Z-DEL-101",
@@ -807,7 +835,6 @@ FAULTS: Mapping[str, Fault] = {
         "Z-DEL-103",
         _TYPES,
         _TYPES_REMEDY,
-        also=_READ_AS_EMPTY,
         where=_column(lambda c: c.sql_type == "BIGINT", "parquet"),
         rows=_other_type,
     ),
@@ -816,7 +843,6 @@ FAULTS: Mapping[str, Fault] = {
         "Z-DEL-103",
         _TYPES,
         _TYPES_REMEDY,
-        also=_READ_AS_EMPTY,
         where=_column(lambda c: c.sql_type == "DOUBLE", "csv", "fixed_width"),
         rows=_decimal_marks,
     ),
@@ -825,16 +851,14 @@ FAULTS: Mapping[str, Fault] = {
         "Z-DEL-103",
         _TYPES,
         _TYPES_REMEDY,
-        also=_READ_AS_EMPTY,
         where=_column(lambda c: c.sql_type == "BIGINT", "csv", "fixed_width"),
-        rows=_sets("'1.234.567'"),
+        rows=_sets("'1.000'"),
     ),
     "impossible_date": Fault(
         "a day that does not exist",
         "Z-DEL-103",
         _TYPES,
         _TYPES_REMEDY,
-        also=_READ_AS_EMPTY,
         where=_column(lambda c: c.sql_type == "DATE", "csv", "fixed_width"),
         rows=_impossible_date,
     ),
@@ -843,7 +867,6 @@ FAULTS: Mapping[str, Fault] = {
         "Z-DEL-103",
         _TYPES,
         _TYPES_REMEDY,
-        also=_READ_AS_EMPTY,
         where=_column(lambda c: c.is_pseudonymised),
         rows=_sets("substring({c}, 2)"),
     ),
@@ -991,6 +1014,36 @@ FAULTS: Mapping[str, Fault] = {
         where=_column(_is_key_of("P")),
         rows=_service_numbers("'P' || number"),
     ),
+    "service_numbers_in_new_column": Fault(
+        "a column of service numbers that was not agreed",
+        "Z-DEL-131",
+        "breaks the rule: No column holds citizen service numbers.",
+        "Replace them by pseudonyms at the source. The file was destroyed here.",
+        Outcome.DESTROYED,
+        where=_kind("csv", "parquet"),
+        also=frozenset({"Z-DEL-101"}),
+        rows=_extra_service_numbers,
+    ),
+    "service_numbers_in_codes": Fault(
+        "service numbers where a code should be",
+        "Z-DEL-131",
+        "breaks the rule: No column holds citizen service numbers.",
+        "Replace them by pseudonyms at the source. The file was destroyed here.",
+        Outcome.DESTROYED,
+        where=_column(lambda c: bool(c.values) and not c.is_key and _has_room(c)),
+        also=frozenset({"Z-DEL-112"}),
+        rows=_label_service_numbers,
+    ),
+    "open_case_in_other_schema": Fault(
+        "a case that is still open, in a file with a column that was not agreed",
+        "Z-DEL-130",
+        "breaks the rule: Only settled cases are delivered.",
+        "Leave open cases out. The file was destroyed here: deliver again under a new name.",
+        Outcome.DESTROYED,
+        where=_settled,
+        also=frozenset({"Z-DEL-101"}),
+        rows=_open_and_other,
+    ),
     "service_numbers_in_text": Fault(
         "service numbers with points between, in free text",
         "Z-DEL-131",
@@ -1001,12 +1054,12 @@ FAULTS: Mapping[str, Fault] = {
         rows=_label_service_numbers,
     ),
     "service_numbers_in_amounts": Fault(
-        "service numbers in a column of whole numbers",
+        "service numbers in a column of numbers",
         "Z-DEL-131",
         "breaks the rule: No column holds citizen service numbers.",
         "Replace them by pseudonyms at the source. The file was destroyed here.",
         Outcome.DESTROYED,
-        where=_column(_holds_large_integers),
+        where=_column(_holds_large_numbers),
         rows=_integer_service_numbers,
     ),
 }

@@ -8,4 +8,4 @@ select
     {{ whole_column('floor_area_m2') }},
     {{ whole_column('year_built') }},
     {{ count_column('woz_value_eur') }}
-from {{ deliveries('bag_woz', 'premises') }} as delivered
+from {{ deliveries('bag_woz', 'premises') }}

@@ -6,4 +6,4 @@ select
     {{ text_column('municipality_code') }},
     {{ count_column('n_persons') }},
     {{ text_column('household_type') }}
-from {{ deliveries('brp', 'households') }} as delivered
+from {{ deliveries('brp', 'households') }}

@@ -9,4 +9,4 @@ select
     {{ text_column('sex') }},
     {{ text_column('position', 'household_position') }},
     {{ date_column('address_since') }}
-from {{ deliveries('brp', 'persons') }} as delivered
+from {{ deliveries('brp', 'persons') }}

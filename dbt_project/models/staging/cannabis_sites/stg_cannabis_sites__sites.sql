@@ -8,4 +8,4 @@ select
     {{ date_column('cleared_on') }},
     {{ count_column('n_plants') }},
     {{ text_column('site_status') }}
-from {{ deliveries('cannabis_sites', 'sites') }} as delivered
+from {{ deliveries('cannabis_sites', 'sites') }}

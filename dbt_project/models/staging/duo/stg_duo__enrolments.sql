@@ -6,4 +6,4 @@ select
     {{ text_column('level', 'education_level') }},
     {{ flag_column('is_early_leaver') }},
     {{ flag_column('has_basic_qualification') }}
-from {{ deliveries('duo', 'enrolments') }} as delivered
+from {{ deliveries('duo', 'enrolments') }}

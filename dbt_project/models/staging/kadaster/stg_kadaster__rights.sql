@@ -8,4 +8,4 @@ select
     {{ amount_column('share_pct') }},
     {{ date_column('acquired_on') }},
     {{ text_column('municipality_code') }}
-from {{ deliveries('kadaster', 'rights') }} as delivered
+from {{ deliveries('kadaster', 'rights') }}

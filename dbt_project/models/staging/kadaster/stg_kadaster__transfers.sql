@@ -6,4 +6,4 @@ select
     {{ date_column('transferred_on') }},
     {{ count_column('price_eur') }},
     {{ text_column('municipality_code') }}
-from {{ deliveries('kadaster', 'transfers') }} as delivered
+from {{ deliveries('kadaster', 'transfers') }}

@@ -5,4 +5,4 @@ select
     {{ text_column('director_key') }},
     {{ text_column('role', 'director_role') }},
     {{ date_column('since', 'director_since') }}
-from {{ deliveries('nhr', 'directors') }} as delivered
+from {{ deliveries('nhr', 'directors') }}

@@ -6,4 +6,4 @@ select
     {{ text_column('premises_key') }},
     {{ text_column('municipality_code') }},
     {{ text_column('sbi_code') }}
-from {{ deliveries('nhr', 'establishments') }} as delivered
+from {{ deliveries('nhr', 'establishments') }}

@@ -9,4 +9,4 @@ select
     {{ text_column('municipality_code') }},
     {{ date_column('founded_on') }},
     {{ date_column('dissolved_on') }}
-from {{ deliveries('nhr', 'legal_entities') }} as delivered
+from {{ deliveries('nhr', 'legal_entities') }}

@@ -9,4 +9,4 @@ select
     {{ text_column('municipality_code') }},
     {{ date_column('disposed_on') }},
     {{ text_column('case_status') }}
-from {{ deliveries('om_cases', 'cases') }} as delivered
+from {{ deliveries('om_cases', 'cases') }}

@@ -9,4 +9,4 @@ select
     {{ text_column('municipality_code') }},
     {{ date_column('recorded_on') }},
     {{ text_column('investigation_status') }}
-from {{ deliveries('police_suspects', 'suspects') }} as delivered
+from {{ deliveries('police_suspects', 'suspects') }}

@@ -9,4 +9,4 @@ select
     {{ flag_column('is_rental') }},
     {{ date_column('registered_on') }},
     {{ text_column('municipality_code') }}
-from {{ deliveries('rdw', 'vehicles') }} as delivered
+from {{ deliveries('rdw', 'vehicles') }}

@@ -7,4 +7,4 @@ select
     {{ count_column('disposable_income_eur') }},
     {{ flag_column('is_low_income') }},
     {{ whole_column('low_income_since_year') }}
-from {{ deliveries('tax_income', 'households') }} as delivered
+from {{ deliveries('tax_income', 'households') }}

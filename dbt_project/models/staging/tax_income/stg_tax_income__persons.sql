@@ -5,4 +5,4 @@ select
     {{ text_column('household_key') }},
     {{ text_column('municipality_code') }},
     {{ count_column('personal_income_eur') }}
-from {{ deliveries('tax_income', 'persons') }} as delivered
+from {{ deliveries('tax_income', 'persons') }}

@@ -6,4 +6,4 @@ select
     {{ amount_column('assets_eur') }},
     {{ amount_column('debts_eur') }},
     {{ amount_column('wealth_eur') }}
-from {{ deliveries('tax_wealth', 'households') }} as delivered
+from {{ deliveries('tax_wealth', 'households') }}

@@ -6,4 +6,4 @@ select
     {{ text_column('municipality_code') }},
     {{ amount_column('amount_eur') }},
     {{ date_column('since', 'benefit_since') }}
-from {{ deliveries('uwv_svb', 'benefits') }} as delivered
+from {{ deliveries('uwv_svb', 'benefits') }}
