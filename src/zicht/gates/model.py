@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -181,6 +181,21 @@ class GateResult:
     def warnings(self) -> tuple[CheckResult, ...]:
         """The results that are only shown to the reviewers."""
         return tuple(result for result in self.results if result.is_warning)
+
+    def sparing(self, relations: Collection[str]) -> GateResult:
+        """The same result, in which what fails of some relations is only shown.
+
+        A rule that could not be evaluated stays a failure.
+        """
+        return replace(
+            self,
+            results=tuple(
+                replace(result, severity=Severity.WARN)
+                if result.relation in relations and result.is_failure
+                else result
+                for result in self.results
+            ),
+        )
 
     def to_json(self) -> dict[str, JSON]:
         """This result as JSON-able values; ``passed`` is there for readers that are not Python."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +77,24 @@ def _check(
     database: Path,
     relation_names: list[str],
     parameters: Mapping[str, Any],
+    spared: Collection[str] = (),
 ) -> GateResult:
-    """Runs the suites of one gate, stores and renders the results, and stops when it fails."""
+    """Runs the suites of one gate, stores and renders the results, and stops when it fails.
+
+    Args:
+        spared: relations of which a failure is kept and said, and does not stop the flow.
+
+    Returns:
+        The result as it was found.
+    """
     suites = load_suites(
         settings.suites / f"gate_{gate}.yaml",
         relations=relation_names,
         parameters={**parameters, "columns": _columns(database), "geo_year": settings.geo_year},
     )
     with GateEngine() as engine:
-        result = engine.run(database, suites, gate=gate, subject=run_id, checked_at=clock())
+        found = engine.run(database, suites, gate=gate, subject=run_id, checked_at=clock())
+    result = found.sparing(spared)
     folder = run_folder(settings, run_id)
     write_atomic(folder / f"gate_{gate}.json", result.dumps())
     state = read_state(settings, run_id)
@@ -114,7 +123,7 @@ def _check(
             code=f"Z-GATE-00{gate}",
             remedy=result.failures[0].remedy,
         )
-    return result
+    return found
 
 
 Parameters = Callable[[Catalogue], Mapping[str, Any]]
@@ -129,10 +138,11 @@ def _check_warehouse(
     gate: int,
     relation_names: Callable[[Catalogue], list[str]],
     parameters: Parameters,
-) -> Catalogue:
-    """Runs a gate over the warehouse, which this run must hold; returns the catalogue."""
+    spared: Callable[[Catalogue], Collection[str]] = lambda _: (),
+) -> GateResult:
+    """Runs a gate over the warehouse, which this run must hold; returns what it found."""
     catalogue = read_catalogue(read_manifest(settings, say))
-    _check(
+    return _check(
         settings,
         run_id,
         clock,
@@ -141,22 +151,40 @@ def _check_warehouse(
         database=settings.warehouse,
         relation_names=relation_names(catalogue),
         parameters=parameters(catalogue),
+        spared=spared(catalogue),
     )
-    return catalogue
+
+
+def _source_of(staging: str) -> str:
+    return staging.removeprefix("stg_").split("__")[0]
+
+
+def _without_figures(state: Mapping[str, Any]) -> Callable[[Catalogue], list[str]]:
+    """The staging views of sources on which no figure of this run rests."""
+    computed = {
+        delivery["source"]
+        for pairs in state["variables"]["plan"]["cubes"].values()
+        for pair in pairs
+        for delivery in pair["deliveries"]
+    }
+    return lambda catalogue: [
+        view for view in catalogue.staging if _source_of(view) not in computed
+    ]
 
 
 def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Staging: is the accepted data plausible, complete and free of identifiers?
 
-    What passed is kept, so that no later run looks at it again. When no figure rests on what is
-    new, the run ends here.
+    What passed is kept, so that no later run looks at it again. A source that fails and on which no
+    figure rests is held: it stops no other one, and the next run looks at it again. When no figure
+    rests on what is new, the run ends here.
 
     Raises:
         GateError: Z-GATE-002 with the failing rows.
     """
     state = read_state(settings, run_id)
     with holding_warehouse(settings, run_id):
-        _check_warehouse(
+        found = _check_warehouse(
             settings,
             run_id,
             clock,
@@ -164,8 +192,13 @@ def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             gate=2,
             relation_names=lambda catalogue: [*catalogue.staging, *catalogue.dimensions],
             parameters=lambda _: {"deliveries": state["new_deliveries"]},
+            spared=_without_figures(state),
         )
-        note_passed(settings, run_id, new_deliveries(state), clock())
+        held = {_source_of(failure.relation) for failure in found.failures}
+        for source in sorted(held):
+            say(f"  held      {source}: it fails gate 2, and no figure rests on it; see the report")
+        passed = [delivery for delivery in new_deliveries(state) if delivery[0] not in held]
+        note_passed(settings, run_id, passed, clock())
     checkpoint("refresh-gate-2")
     if not state["builds"]:
         current = current_release(settings)
@@ -205,7 +238,7 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     if not read_state(settings, run_id)["builds"]:
         return
     with holding_warehouse(settings, run_id):
-        catalogue = _check_warehouse(
+        _check_warehouse(
             settings,
             run_id,
             clock,
@@ -218,7 +251,8 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             },
         )
         # What goes through the wall must be what was looked at here.
-        hashes = table_hashes(settings.warehouse, catalogue.marts)
+        marts = read_catalogue(read_manifest(settings, say)).marts
+        hashes = table_hashes(settings.warehouse, marts)
         write_json(run_folder(settings, run_id) / "marts.json", hashes)
     checkpoint("refresh-gate-3")
 
