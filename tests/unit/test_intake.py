@@ -120,7 +120,10 @@ def test_the_order_of_rows_and_of_columns_makes_no_difference(settings: Settings
     assert straight == other
 
 
-def test_a_correction_is_taken_in_after_what_it_corrects(settings: Settings) -> None:
+@pytest.mark.parametrize("later", [timedelta(hours=1), timedelta()], ids=["later", "at once"])
+def test_a_correction_is_taken_in_after_what_it_corrects(
+    settings: Settings, later: timedelta
+) -> None:
     """Both lie in landing; the names sort the other way round."""
     model = sample_delivery(SOURCE, "2024")
     moment = read_descriptor(model).delivered_at
@@ -131,7 +134,7 @@ def test_a_correction_is_taken_in_after_what_it_corrects(settings: Settings) -> 
         name="a-correction",
         change=lambda c: re.sub(rb"(GM0363;2024JJ00;)[^;]*", rb"\g<1>5", c),
         supersedes="z-first",
-        delivered_at=moment + timedelta(hours=1),
+        delivered_at=moment + later,
     )
     report = take_in_all(settings, sources=[SOURCE])[SOURCE]
     assert report.accepted == ("z-first", "a-correction"), [

@@ -519,13 +519,15 @@ def give_back(settings: Settings, source: str, folder: Path) -> Path:
 def _in_order(folders: Sequence[Path]) -> list[Path]:
     """By moment of hand-over, so that a correction comes after what it supersedes."""
 
-    def moment(folder: Path) -> str:
+    def place(folder: Path) -> tuple[str, bool, str]:
         try:
-            return format_moment(read_descriptor(folder).delivered_at)
+            descriptor = read_descriptor(folder)
         except (DeliveryError, OSError):
-            return ""
+            return "", False, folder.name
+        corrects = descriptor.supersedes is not None
+        return format_moment(descriptor.delivered_at), corrects, folder.name
 
-    return sorted(folders, key=lambda folder: (moment(folder), folder.name))
+    return sorted(folders, key=place)
 
 
 def take_in(settings: Settings, contract: Contract, clock: Clock, say: Say) -> IntakeReport:
