@@ -84,6 +84,11 @@ class Catalogue:
     dimensions: tuple[str, ...]
 
 
+def source_of(staging: str) -> str:
+    """The source of a staging model: ``brp`` of ``stg_brp__persons``."""
+    return staging.removeprefix("stg_").split("__")[0]
+
+
 def _closure(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
     found: set[str] = set()
     todo = [unique_id]

@@ -136,6 +136,7 @@ def build(
     say: Say,
     *,
     all_tests: bool,
+    exclude: Sequence[str] = (),
 ) -> None:
     """Builds and tests the selected models and seeds in the warehouse.
 
@@ -146,6 +147,7 @@ def build(
         all_tests: whether to run tests that also look at models outside the selection, which
             must be built then.
         variables: ``geo_year`` and ``plan``, see ``docs/reference/dbt-variables.md``.
+        exclude: dbt selectors of what is left out of that.
 
     Raises:
         TransformError: Z-DBT-001 with the failing nodes and rows, Z-DBT-002 if dbt did not run.
@@ -153,6 +155,8 @@ def build(
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
     tests = ["--indirect-selection", "eager" if all_tests else "cautious"]
     leave_out = ["--exclude-resource-type", "unit_test"]
+    if exclude:
+        leave_out += ["--exclude", *exclude]
     _invoke(settings, ["build", *tests, *leave_out, "--select", *select], variables, say)
 
 

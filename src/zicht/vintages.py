@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from zicht.agreements import Agreement, agreement_for, covers
-from zicht.catalogue import Alignment, Catalogue, Cube, Mart
+from zicht.catalogue import Alignment, Catalogue, Cube, Mart, source_of
 from zicht.clock import format_moment
 from zicht.contracts import Contract
 from zicht.deliveries.ledger import Record, latest
@@ -483,7 +483,7 @@ def make_plan(
         if source in present - barred
     ]
     computed = {(r.source, r.id) for pair in missing for r in pair.deliveries}
-    staged = {name.removeprefix("stg_").split("__")[0] for name in catalogue.staging}
+    staged = {source_of(name) for name in catalogue.staging}
     staging = [
         record
         for record in known

@@ -30,7 +30,7 @@ CLOCK = fixed_clock(NOW)
 SOURCES = ("cbs_crime", "cbs_suspects")
 YEARS = range(2013, 2023)
 # `make bench-bulk` has 20, which makes 400 deliveries.
-N_VERSIONS = int(os.environ.get("ZICHT_FLOOD_VERSIONS", "4"))
+N_VERSIONS = int(os.environ.get("ZICHT_FLOOD_VERSIONS", "2"))
 N_DELIVERIES = len(SOURCES) * len(YEARS) * N_VERSIONS
 MOST_REFRESHES = 10
 

@@ -363,10 +363,13 @@ def test_a_label_is_no_way_around_the_wall(tmp_path: Path) -> None:
     contract = project / "expectations" / "contracts" / "cbs_crime.yaml"
     text = contract.read_text()
     assert "{property: kind, value: public}" in text
-    contract.write_text(text.replace("value: public}", "value: counts}", 1))
     installation = settings_at(tmp_path / "home", project)
     drop_sample(installation, "cbs_crime", ["2024"])
     take_in_all(installation)
+    contract.write_text(text.replace("value: public}", "value: microdata}", 1))
+    agreement = installation.agreements / "zicht_op_ondermijning.yaml"
+    covered = agreement.read_text().replace("sources:\n", "sources:\n  - cbs_crime\n", 1)
+    agreement.write_text(covered)
     with pytest.raises(DisclosureError) as refused:
         run_refresh(installation, "labelled")
     assert refused.value.code == "Z-DIS-003"

@@ -45,10 +45,10 @@ def used() -> dict[str, set[str]]:
     """Per code the modules and macros in which it stands."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(SOURCE.rglob("*.py")):
-        if path.name == "faults.py":
-            # The catalogue says which code a planted fault gets; it raises none.
-            continue
         for code in _strings(path):
+            if path.name == "faults.py" and code.startswith("Z-DEL"):
+                # The catalogue says which code a planted fault gets; it raises none of these.
+                continue
             found[code].add(str(path.relative_to(SOURCE)))
     for path in sorted((PROJECT / "dbt_project").rglob("*.sql")):
         for code in CODE.findall(path.read_text(encoding="utf-8")):

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from zicht.catalogue import Catalogue, read_catalogue
+from zicht.catalogue import Catalogue, read_catalogue, source_of
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock
 from zicht.deliveries.ledger import GATE_1, delivery_folder
@@ -155,10 +155,6 @@ def _check_warehouse(
     )
 
 
-def _source_of(staging: str) -> str:
-    return staging.removeprefix("stg_").split("__")[0]
-
-
 def _without_figures(state: Mapping[str, Any]) -> Callable[[Catalogue], list[str]]:
     """The staging views of sources on which no figure of this run rests."""
     computed = {
@@ -167,9 +163,7 @@ def _without_figures(state: Mapping[str, Any]) -> Callable[[Catalogue], list[str
         for pair in pairs
         for delivery in pair["deliveries"]
     }
-    return lambda catalogue: [
-        view for view in catalogue.staging if _source_of(view) not in computed
-    ]
+    return lambda catalogue: [view for view in catalogue.staging if source_of(view) not in computed]
 
 
 def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
@@ -194,7 +188,7 @@ def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             parameters=lambda _: {"deliveries": state["new_deliveries"]},
             spared=_without_figures(state),
         )
-        held = {_source_of(failure.relation) for failure in found.failures}
+        held = {source_of(failure.relation) for failure in found.failures}
         for source in sorted(held):
             say(f"  held      {source}: it fails gate 2, and no figure rests on it; see the report")
         passed = [delivery for delivery in new_deliveries(state) if delivery[0] not in held]
