@@ -456,7 +456,7 @@ class _Intake:
         )
         first = reasons[0]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        gone = "; its content was destroyed" if destroy else ""
+        gone = " (its content was destroyed)" if destroy else ""
         self.say(f"  refused   {name}: {first.code} {first.message}{more}{gone}")
         return report.refusing(name)
 
