@@ -127,9 +127,10 @@ def requeue(settings: Settings, delivery: str) -> Path:
     ]
     if not found:
         raise UsageError(
-            f"no delivery {delivery!r} is in quarantine.",
+            f"no delivery {delivery!r} lies in quarantine with its content.",
             code="Z-USE-006",
-            remedy="zicht deliveries --refused lists what is there.",
+            remedy="zicht deliveries --refused lists what is there. What was destroyed has to be "
+            "delivered again.",
         )
     refusal = found[-1]
     target = settings.landing / refusal.source / refusal.folder.name

@@ -110,5 +110,5 @@ def test_a_requeue_that_was_cut_short_is_not_offered_again(settings: Settings) -
     folder = refused(settings, "one")
     (folder / PAYLOAD).rename(settings.landing / SOURCE / "one")
     take_in_all(settings, fixed_clock(NOW), [SOURCE])
-    with pytest.raises(UsageError, match="'one' is in quarantine"):
+    with pytest.raises(UsageError, match="'one' lies in quarantine"):
         requeue(settings, "one")
