@@ -117,7 +117,7 @@ class Settings:
             )
         home = Path(os.environ.get("ZICHT_HOME") or project / "var")
         year = os.environ.get("ZICHT_GEO_YEAR") or str(GEO_YEAR)
-        if not year.isdigit():
+        if not (year.isascii() and year.isdigit()):
             raise ConfigurationError(
                 f"ZICHT_GEO_YEAR is {year!r}, not a year.",
                 code="Z-CFG-004",

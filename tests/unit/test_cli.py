@@ -258,6 +258,20 @@ def test_a_fault_of_the_program_is_told_as_such(
     assert "Z-000: " in message
 
 
+def test_what_nobody_reads_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZICHT_HOME", str(tmp_path))
+    (tmp_path / "landing" / "cbs_crimes" / "one").mkdir(parents=True)
+    (tmp_path / "landing" / "cbs_crime").mkdir()
+    (tmp_path / "landing" / "cbs_crime" / "loose.csv").write_text("a")
+    (tmp_path / "landing" / "cbs_crime" / "link").symlink_to(tmp_path)
+    lines = [line for line in run("status").splitlines() if line.startswith("landing/")]
+    assert [line.split()[0] for line in lines] == [
+        "landing/cbs_crime/link",
+        "landing/cbs_crime/loose.csv",
+        "landing/cbs_crimes",
+    ]
+
+
 def test_an_empty_installation_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZICHT_HOME", str(tmp_path))
     assert "none yet" in run("deliveries")

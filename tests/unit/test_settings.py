@@ -40,6 +40,7 @@ def test_variables_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     [
         ("ZICHT_PROJECT", "/nowhere/at/all", "Z-CFG-003"),
         ("ZICHT_GEO_YEAR", "next year", "Z-CFG-004"),
+        ("ZICHT_GEO_YEAR", "²", "Z-CFG-004"),
         ("ZICHT_GEO_YEAR", "-1", "Z-CFG-004"),
     ],
 )

@@ -18,7 +18,9 @@ from zicht.cli.upkeep import upkeep
 from zicht.clock import clock_from_environment, format_moment
 from zicht.commands import fetch_source, human_path, requeue, source_of_table
 from zicht.contracts import load_contracts
+from zicht.deliveries.landing import unread_entries
 from zicht.deliveries.ledger import read_ledger
+from zicht.deliveries.package import printable
 from zicht.deliveries.quarantine import read_quarantine
 from zicht.errors import StorageError, UsageError, ZichtError
 from zicht.expected import SourceStatus, all_statuses
@@ -179,6 +181,9 @@ def status(as_json: AsJson = False) -> None:
                 f"{row['source']}: {row['n_incomplete']} folder(s) in landing wait for their "
                 "datapackage.json"
             )
+    for entry in unread_entries(settings, contracts):
+        name = printable(str(entry.relative_to(settings.landing)))
+        typer.echo(f"landing/{name} is not looked at: a delivery is a folder below a source's own")
     typer.echo("")
     there = "" if settings.home.is_dir() else " (nothing there yet: a new installation)"
     typer.echo(f"home: {human_path(settings.home)}{there}")

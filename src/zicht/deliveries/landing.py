@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from zicht.deliveries.package import DESCRIPTOR
@@ -28,6 +29,29 @@ def _is_complete(folder: Path) -> bool:
 def complete_deliveries(settings: Settings, source: str) -> list[Path]:
     """Folders in landing that have their descriptor, in order of name. Costs one listing."""
     return [folder for folder in _folders(settings, source) if _is_complete(folder)]
+
+
+def unread_entries(settings: Settings, sources: Collection[str]) -> list[Path]:
+    """What lies in landing where nothing looks: no folder of a source, or no folder in one.
+
+    Args:
+        sources: those with a contract.
+    """
+    if not settings.landing.is_dir():
+        return []
+    found = []
+    for entry in sorted(settings.landing.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.name not in sources or not entry.is_dir() or entry.is_symlink():
+            found.append(entry)
+            continue
+        found += [
+            inner
+            for inner in sorted(entry.iterdir())
+            if not inner.name.startswith(".") and (inner.is_symlink() or not inner.is_dir())
+        ]
+    return found
 
 
 def claimed_folder(settings: Settings, source: str) -> Path:

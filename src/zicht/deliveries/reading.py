@@ -28,7 +28,8 @@ from zicht.sql import literal, quoted
 # DuckDB's cast takes more than a number: it rounds 1.5 to 2, and reads 1_000, 0x10, nan and inf.
 # Of decimals two zeros at most: 1.000 is a thousand to who writes Dutch.
 _INTEGER = r"[+-]?[0-9]+({mark}0{{1,2}})?"
-_NUMBER = r"[+-]?[0-9]+({mark}[0-9]+)?([eE][+-]?[0-9]+)?"
+# An exponent of two digits at most: what is larger than a number can be is infinite to DuckDB.
+_NUMBER = r"[+-]?[0-9]+({mark}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?"
 _ISO = "%Y-%m-%d"
 _BLOCK = 64
 _NARROW = {"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"}
