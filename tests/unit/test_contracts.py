@@ -85,6 +85,11 @@ def test_a_register_says_why_it_is_late_and_what_may_not_be_done_with_it(source:
     assert "never below the municipality" in contract.limitations
     assert contract.retention_days == 5 * 365
     assert contract.first_period.start.year == 2015
+
+
+@pytest.mark.parametrize("source", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_the_reason_for_the_lag_stands_beside_it(source: str) -> None:
+    contract = load_contracts(FOLDER)[source]
     # The reason stands beside the lag for whoever edits the file, and in the value for all others.
     lines = contract.path.read_text(encoding="utf-8").splitlines()
     (latency,) = [number for number, line in enumerate(lines) if "property: latency" in line]

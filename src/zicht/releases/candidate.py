@@ -113,6 +113,7 @@ def source_rows(statuses: Sequence[SourceStatus]) -> list[dict[str, Any]]:
             "owner": status.contract.owner,
             "cadence": status.contract.cadence.value,
             "agreed_lag_days": status.contract.lag_days,
+            "lag_reason": status.contract.lag_reason or None,
             "last_period": str(status.last.reference_period) if status.last else None,
             "last_status": status.last.observation_status.value if status.last else None,
             "delivered_at": format_moment(status.last.delivered_at) if status.last else None,
@@ -121,6 +122,9 @@ def source_rows(statuses: Sequence[SourceStatus]) -> list[dict[str, Any]]:
             "next_period": str(status.next_period),
             "next_due": status.next_due.isoformat(),
             "is_overdue": status.days_overdue > 0,
+            "days_overdue": status.days_overdue,
+            "missing_periods": ";".join(map(str, status.missing)) or None,
+            "agreement": status.agreement,
             "n_deliveries": status.n_deliveries,
             "n_refused": status.n_refused,
         }
