@@ -29,8 +29,8 @@ from zicht.settings import Settings
 CLOCK = fixed_clock(NOW)
 SOURCES = ("cbs_crime", "cbs_suspects")
 YEARS = range(2013, 2023)
-# `make bench-bulk` has 20, which makes 400 deliveries.
-N_VERSIONS = int(os.environ.get("ZICHT_FLOOD_VERSIONS", "2"))
+# `make bench-bulk` has 20, which makes 400 deliveries. One makes a history of ten years.
+N_VERSIONS = int(os.environ.get("ZICHT_FLOOD_VERSIONS", "1"))
 N_DELIVERIES = len(SOURCES) * len(YEARS) * N_VERSIONS
 MOST_REFRESHES = 10
 
@@ -97,6 +97,7 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
+@pytest.mark.skipif(N_VERSIONS == 1, reason="make bench-bulk runs this with 400 deliveries")
 def test_many_deliveries_at_once_lead_to_few_refreshes(flooded: Settings) -> None:
     """As Airflow does: every intake takes all of its source, and rings once when it has."""
     n_refreshes = 0
@@ -125,9 +126,11 @@ def test_one_more_delivery_costs_the_same_after_one_year_and_after_ten(
     flooded: Settings, settings: Settings
 ) -> None:
     drop_sample(settings, "cbs_crime", ["2022"])
-    take_in_all(settings, CLOCK, ["cbs_crime"])
-    hop(settings, "history", "stage", "gate_2", "build")
     costs = []
+    for installation in (settings, flooded):
+        take_in_all(installation, CLOCK, ["cbs_crime"])
+        if not installation.warehouse.exists():
+            hop(installation, "history", "stage", "gate_2", "build")
     for installation in (settings, flooded):
         drop_sample(installation, "cbs_crime", ["2023"])
         take_in_all(installation, CLOCK, ["cbs_crime"])

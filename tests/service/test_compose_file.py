@@ -18,7 +18,8 @@ from zicht.settings import Settings
 COMPOSE = PROJECT / "docker-compose.yml"
 EXAMPLE = read_env_file(PROJECT / ".env.example")
 FILLED = {name: value or f"value-of-{name.lower()}" for name, value in EXAMPLE.items()}
-SECRETS = {name for name, value in EXAMPLE.items() if not value}
+OPTIONAL = {"ZICHT_ALERT_TO"}
+SECRETS = {name for name, value in EXAMPLE.items() if not value} - OPTIONAL
 
 
 @pytest.fixture(scope="module")
