@@ -29,8 +29,9 @@ from zicht.settings import Settings
 CLOCK = fixed_clock(NOW)
 SOURCES = ("cbs_crime", "cbs_suspects")
 YEARS = range(2013, 2023)
-# `make bench-bulk` has 20, which makes 400 deliveries. One makes a history of ten years.
+# `make bench-bulk` has 20, which makes 400 deliveries.
 N_VERSIONS = int(os.environ.get("ZICHT_FLOOD_VERSIONS", "1"))
+pytestmark = pytest.mark.skipif(N_VERSIONS == 1, reason="make bench-bulk runs these")
 N_DELIVERIES = len(SOURCES) * len(YEARS) * N_VERSIONS
 MOST_REFRESHES = 10
 
@@ -97,7 +98,6 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-@pytest.mark.skipif(N_VERSIONS == 1, reason="make bench-bulk runs this with 400 deliveries")
 def test_many_deliveries_at_once_lead_to_few_refreshes(flooded: Settings) -> None:
     """As Airflow does: every intake takes all of its source, and rings once when it has."""
     n_refreshes = 0
