@@ -22,13 +22,14 @@ from zicht.clock import Clock, format_moment
 from zicht.contracts import Contract, load_contracts
 from zicht.deliveries.ledger import Record, read_ledger
 from zicht.errors import UsageError, ZichtError
-from zicht.files import locked, read_json, write_json
+from zicht.files import locked, write_json
 from zicht.periods import Period
 from zicht.refresh.checked import forget_passed, passed_gate_2
-from zicht.refresh.run import mark_warehouse, vintage_path
+from zicht.refresh.run import mark_warehouse
 from zicht.settings import Settings
 from zicht.sql import quoted
 from zicht.transform import relations
+from zicht.upkeep import rests_on
 
 Say = Callable[[str], None]
 
@@ -193,13 +194,6 @@ def load_backfill(path: Path, contracts: Mapping[str, Contract], today: date) ->
     )
 
 
-def _rests_on(settings: Settings, vintage: str) -> set[tuple[str, str]]:
-    path = vintage_path(settings, vintage)
-    if not path.exists():
-        return set()
-    return {(d[0], d[1]) for d in read_json(path)["inputs"].get("deliveries", ())}
-
-
 def _row_hashes(settings: Settings) -> dict[tuple[str, str, str], str]:
     """Per cube, period and vintage in the warehouse a hash of its rows."""
     if not settings.warehouse.exists():
@@ -241,7 +235,7 @@ def find_scope(settings: Settings, backfill: Backfill) -> Scope:
     there = {(r.source, r.id) for r in records}
     rows = []
     for (cube, period, vintage), sha256 in _row_hashes(settings).items():
-        basis = _rests_on(settings, vintage)
+        basis = rests_on(settings, vintage) or frozenset()
         if basis & concerned and basis <= there:
             rows.append(Rows(cube, period, vintage, sha256))
     passed = {source: passed_gate_2(settings, source) for source in backfill.sources}

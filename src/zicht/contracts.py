@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -266,11 +266,11 @@ class Contract:
 
     def reference_day(self, period: Period) -> date:
         """The day from which the lag of a period counts: its last, or of a stock its first."""
-        return period.start if self.is_stock else period.end
+        return period.reference_day(is_stock=self.is_stock)
 
     def due(self, period: Period) -> date:
         """The day on which the delivery of a period is expected."""
-        return self.reference_day(period) + timedelta(days=self.lag_days)
+        return period.due(self.lag_days, is_stock=self.is_stock)
 
     def table(self, name: str) -> Table:
         """The table with the given name."""

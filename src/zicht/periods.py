@@ -85,13 +85,17 @@ class Period:
             return Period(self.year + 1, 1, self.cadence)
         return Period(self.year, self.number + 1, self.cadence)
 
-    def due(self, lag_days: int) -> date:
-        """The day on which a delivery with the given lag (days after the end) is expected."""
-        return self.end + timedelta(days=lag_days)
+    def reference_day(self, *, is_stock: bool = False) -> date:
+        """The day from which a lag counts: the last one, or of a stock the first."""
+        return self.start if is_stock else self.end
 
-    def lag(self, delivered: date) -> int:
-        """Days from the end of this period to ``delivered``."""
-        return (delivered - self.end).days
+    def due(self, lag_days: int, *, is_stock: bool = False) -> date:
+        """The day on which a delivery with the given lag (days) is expected."""
+        return self.reference_day(is_stock=is_stock) + timedelta(days=lag_days)
+
+    def lag(self, delivered: date, *, is_stock: bool = False) -> int:
+        """Days from the reference day to ``delivered``."""
+        return (delivered - self.reference_day(is_stock=is_stock)).days
 
     def __str__(self) -> str:
         match self.cadence:

@@ -265,14 +265,15 @@ def _record_path(settings: Settings, document: Mapping[str, Any]) -> Path:
     return destroyed_folder(settings, document["source"]) / f"{document['delivery']}.json"
 
 
-def _rests_on(settings: Settings, vintage: str) -> frozenset[tuple[str, str]] | None:
+def rests_on(settings: Settings, vintage: str) -> frozenset[tuple[str, str]] | None:
+    """The deliveries (source, id) that rows of a vintage rest on; None when no file says so."""
     path = settings.home / "vintages" / f"{vintage}.json"
     if not path.exists():
         return None
     inputs = read_json(path)["inputs"]
     found = {(str(one[0]), str(one[1])) for one in inputs.get("deliveries", ())}
     for cube in inputs.get("cubes", {}).values():
-        below = _rests_on(settings, str(cube))
+        below = rests_on(settings, str(cube))
         if below is None:
             return None
         found |= below
@@ -299,7 +300,7 @@ def derived_rows(settings: Settings) -> list[Rows]:
                 "group by all order by all"
             ).fetchall()
             found += [
-                Rows(table, str(period), str(vintage), n, _rests_on(settings, str(vintage)))
+                Rows(table, str(period), str(vintage), n, rests_on(settings, str(vintage)))
                 for period, vintage, n in groups
             ]
     return found

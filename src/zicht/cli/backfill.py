@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zicht.backfill import find_scope, load_backfill, run_backfill, summary
+from zicht.cli.options import AsJson
 from zicht.cli.tables import print_json, print_table
 from zicht.clock import clock_from_environment
 from zicht.contracts import load_contracts
@@ -23,7 +24,7 @@ def backfill(
         bool, typer.Option("--here", help="Run the DAG in this process, whatever else runs.")
     ] = False,
     patience: Annotated[float, typer.Option(help="Seconds to wait for the scheduler.")] = 3600,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Computes again what rests on the sources and periods that a reviewed file names.
 
@@ -55,14 +56,9 @@ def backfill(
         return
 
     def refresh() -> None:
-        from zicht.orchestration.ask import refresh_by_scheduler
-        from zicht.orchestration.local import run_dag_here, scheduler_is_alive
+        from zicht.orchestration.ask import refresh_now
 
-        if not here and scheduler_is_alive(settings):
-            run_id = f"backfill-{clock():%Y%m%dT%H%M%S}"
-            refresh_by_scheduler(settings, run_id, clock, say, None, patience)
-        else:
-            run_dag_here(settings, "refresh", {"as_of": None}, say)
+        refresh_now(settings, clock, say, kind="backfill", here=here, patience=patience)
 
     record = run_backfill(settings, file, clock, say, refresh)
     if as_json:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zicht.cli.options import AsJson, Source
 from zicht.cli.tables import print_json, print_table
 from zicht.clock import clock_from_environment
 from zicht.contracts import contract_of, load_contracts
@@ -21,9 +22,9 @@ _WORDS = {
 
 
 def calendar(
-    source: Annotated[str | None, typer.Option("--source", help="Only this source.")] = None,
+    source: Source = None,
     months: Annotated[int, typer.Option(min=1, max=120, help="How far to look ahead.")] = 12,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Shows which deliveries are late or missing, and which are due in the coming year.
 

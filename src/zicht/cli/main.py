@@ -12,6 +12,7 @@ import typer
 
 from zicht.cli.backfill import backfill
 from zicht.cli.calendar import calendar
+from zicht.cli.options import AsJson, Source
 from zicht.cli.synth import synth
 from zicht.cli.tables import console, print_json, print_table
 from zicht.cli.upkeep import upkeep
@@ -40,9 +41,6 @@ statline_app = typer.Typer(
     help="The open data of Statistics Netherlands.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(statline_app, name="statline")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Source = Annotated[str | None, typer.Option("--source", help="Only this source.")]
 
 
 def _say(line: str) -> None:
@@ -292,16 +290,11 @@ def refresh(
 
     Example: zicht refresh --as-of 2025-06-30
     """
-    from zicht.orchestration.ask import refresh_by_scheduler
-    from zicht.orchestration.local import run_dag_here, scheduler_is_alive
+    from zicht.orchestration.ask import refresh_now
 
     settings, clock = Settings.from_environment(), clock_from_environment()
     say = _tell_stderr if as_json else _say
-    if not here and scheduler_is_alive(settings):
-        run_id = f"manual-{clock():%Y%m%dT%H%M%S}"
-        refresh_by_scheduler(settings, run_id, clock, say, as_of, patience)
-    else:
-        run_dag_here(settings, "refresh", {"as_of": as_of}, say)
+    refresh_now(settings, clock, say, kind="manual", as_of=as_of, here=here, patience=patience)
     current = current_release(settings)
     if as_json:
         print_json({"release": current["release_id"] if current else None, "as_of": as_of})

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zicht.cli.options import AsJson
 from zicht.cli.tables import print_json, print_table
 from zicht.clock import clock_from_environment
 from zicht.commands import human_path
@@ -68,7 +69,7 @@ def synth(
     archive: Annotated[
         bool, typer.Option("--archive", help="As historic deliveries, known when they were made.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Makes synthetic deliveries of the registers and drops them into landing.
 

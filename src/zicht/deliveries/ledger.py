@@ -70,9 +70,7 @@ class Record:
     @property
     def lag_days(self) -> int:
         """Days from the end of the reference period, or the day of a stock, to the hand-over."""
-        period = self.reference_period
-        day = period.start if self.is_stock else period.end
-        return (self.delivered_at.date() - day).days
+        return self.reference_period.lag(self.delivered_at.date(), is_stock=self.is_stock)
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``delivery.json``."""

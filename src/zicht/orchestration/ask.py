@@ -14,6 +14,7 @@ from zicht.errors import BusyError
 from zicht.files import read_json
 from zicht.orchestration.environment import OrchestrationError, airflow_environment
 from zicht.orchestration.health import database_address
+from zicht.orchestration.local import run_dag_here, scheduler_is_alive
 from zicht.refresh import HOPS
 from zicht.settings import Settings
 
@@ -41,6 +42,32 @@ def _task_states(settings: Settings, run_id: str) -> tuple[str | None, dict[str,
     finally:
         engine.dispose()
     return state, {row[0]: row[1] for row in tasks}
+
+
+def refresh_now(
+    settings: Settings,
+    clock: Clock,
+    say: Say,
+    *,
+    kind: str,
+    as_of: str | None = None,
+    here: bool = False,
+    patience: float = 3600,
+) -> None:
+    """Runs a refresh to its end: by the scheduler where one is alive, else the same DAG here.
+
+    Args:
+        kind: begins the name of the run that the scheduler is asked for.
+        here: in this process, whatever else runs.
+
+    Raises:
+        ZichtError: as :func:`refresh_by_scheduler`, or what the DAG raised here.
+    """
+    if not here and scheduler_is_alive(settings):
+        run_id = f"{kind}-{clock():%Y%m%dT%H%M%S}"
+        refresh_by_scheduler(settings, run_id, clock, say, as_of, patience)
+    else:
+        run_dag_here(settings, "refresh", {"as_of": as_of}, say)
 
 
 def refresh_by_scheduler(

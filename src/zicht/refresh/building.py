@@ -11,19 +11,17 @@ from zicht.catalogue import read_catalogue, source_of
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock
 from zicht.files import move_folder, remove_tree
-from zicht.refresh.run import Say, ending, holding_warehouse, read_state
+from zicht.refresh.run import Say, computed_sources, ending, holding_warehouse, read_state
 from zicht.settings import Settings
 from zicht.sql import literal
 from zicht.transform import build as dbt_build
 from zicht.transform import read_manifest
 
 
-def _tests_of_empty_views(settings: Settings, variables: Mapping[str, Any], say: Say) -> list[str]:
+def _tests_of_empty_views(settings: Settings, state: Mapping[str, Any], say: Say) -> list[str]:
     """dbt selectors of the tests of sources of which nothing is planned: their views are empty."""
-    plan = variables["plan"]
-    pairs = [pair for pairs in plan["cubes"].values() for pair in pairs]
-    planned = {delivery["source"] for pair in pairs for delivery in pair["deliveries"]}
-    planned |= {delivery["source"] for delivery in plan["staging"]}
+    looked_at = {delivery["source"] for delivery in state["variables"]["plan"]["staging"]}
+    planned = computed_sources(state) | looked_at
     catalogue = read_catalogue(read_manifest(settings, say))
     empty = {source_of(view) for view in catalogue.staging} - planned
     return [f"path:models/staging/{source},resource_type:test" for source in sorted(empty)]
@@ -35,11 +33,11 @@ def stage(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     Raises:
         TransformError: if dbt fails; the release stays as it was.
     """
-    variables = read_state(settings, run_id)["variables"]
+    state = read_state(settings, run_id)
     with holding_warehouse(settings, run_id), ending(settings, run_id, "stage", clock):
         select = ["resource_type:seed", "path:models/staging", "path:models/dimensions"]
-        exclude = _tests_of_empty_views(settings, variables, say)
-        dbt_build(settings, select, variables, say, all_tests=False, exclude=exclude)
+        exclude = _tests_of_empty_views(settings, state, say)
+        dbt_build(settings, select, state["variables"], say, all_tests=False, exclude=exclude)
     checkpoint("refresh-staged")
 
 

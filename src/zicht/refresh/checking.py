@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from zicht.refresh.checked import note_passed
 from zicht.refresh.contents import table_hashes
 from zicht.refresh.run import (
     Say,
+    computed_sources,
     finish,
     holding_warehouse,
     new_deliveries,
@@ -126,46 +127,6 @@ def _check(
     return found
 
 
-Parameters = Callable[[Catalogue], Mapping[str, Any]]
-
-
-def _check_warehouse(
-    settings: Settings,
-    run_id: str,
-    clock: Clock,
-    say: Say,
-    *,
-    gate: int,
-    relation_names: Callable[[Catalogue], list[str]],
-    parameters: Parameters,
-    spared: Callable[[Catalogue], Collection[str]] = lambda _: (),
-) -> GateResult:
-    """Runs a gate over the warehouse, which this run must hold; returns what it found."""
-    catalogue = read_catalogue(read_manifest(settings, say))
-    return _check(
-        settings,
-        run_id,
-        clock,
-        say,
-        gate=gate,
-        database=settings.warehouse,
-        relation_names=relation_names(catalogue),
-        parameters=parameters(catalogue),
-        spared=spared(catalogue),
-    )
-
-
-def _without_figures(state: Mapping[str, Any]) -> Callable[[Catalogue], list[str]]:
-    """The staging views of sources on which no figure of this run rests."""
-    computed = {
-        delivery["source"]
-        for pairs in state["variables"]["plan"]["cubes"].values()
-        for pair in pairs
-        for delivery in pair["deliveries"]
-    }
-    return lambda catalogue: [view for view in catalogue.staging if source_of(view) not in computed]
-
-
 def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Staging: is the accepted data plausible, complete and free of identifiers?
 
@@ -177,16 +138,19 @@ def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         GateError: Z-GATE-002 with the failing rows.
     """
     state = read_state(settings, run_id)
+    computed = computed_sources(state)
     with holding_warehouse(settings, run_id):
-        found = _check_warehouse(
+        catalogue = read_catalogue(read_manifest(settings, say))
+        found = _check(
             settings,
             run_id,
             clock,
             say,
             gate=2,
-            relation_names=lambda catalogue: [*catalogue.staging, *catalogue.dimensions],
-            parameters=lambda _: {"deliveries": state["new_deliveries"]},
-            spared=_without_figures(state),
+            database=settings.warehouse,
+            relation_names=[*catalogue.staging, *catalogue.dimensions],
+            parameters={"deliveries": state["new_deliveries"]},
+            spared=[view for view in catalogue.staging if source_of(view) not in computed],
         )
         held = {source_of(failure.relation) for failure in found.failures}
         for source in sorted(held):
@@ -232,21 +196,22 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     if not read_state(settings, run_id)["builds"]:
         return
     with holding_warehouse(settings, run_id):
-        _check_warehouse(
+        catalogue = read_catalogue(read_manifest(settings, say))
+        _check(
             settings,
             run_id,
             clock,
             say,
             gate=3,
-            relation_names=lambda catalogue: [*catalogue.cubes, *catalogue.marts],
-            parameters=lambda catalogue: {
+            database=settings.warehouse,
+            relation_names=[*catalogue.cubes, *catalogue.marts],
+            parameters={
                 "indicators": {name: dict(m.indicator) for name, m in catalogue.marts.items()},
                 "cubes": _cube_parameters(settings, run_id, catalogue),
             },
         )
         # What goes through the wall must be what was looked at here.
-        marts = read_catalogue(read_manifest(settings, say)).marts
-        hashes = table_hashes(settings.warehouse, marts)
+        hashes = table_hashes(settings.warehouse, catalogue.marts)
         write_json(run_folder(settings, run_id) / "marts.json", hashes)
     checkpoint("refresh-gate-3")
 

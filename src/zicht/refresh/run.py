@@ -69,6 +69,16 @@ def holding_warehouse(settings: Settings, run_id: str) -> Iterator[None]:
         yield
 
 
+def computed_sources(state: Mapping[str, Any]) -> set[str]:
+    """The sources from which a run computes figures."""
+    return {
+        delivery["source"]
+        for pairs in state["variables"]["plan"]["cubes"].values()
+        for pair in pairs
+        for delivery in pair["deliveries"]
+    }
+
+
 def code_digest(settings: Settings) -> str:
     """sha256 over all that decides what the same deliveries lead to: code, SQL, YAML."""
     digest = hashlib.sha256(project_digest(settings).encode())

@@ -585,6 +585,15 @@ _TYPES_REMEDY = (
 _TYPES = "breaks the rule: Every value has the type of its column."
 
 
+_WHOLE_AND_ONCE = (
+    "Is the file complete, and nothing in it twice? If the numbers are right, say so to "
+    "the platform team: the contract's range has to change."
+)
+_UNUSUAL_MUNICIPALITY = (
+    "breaks the rule: Each municipality has about as many rows as in the last delivery "
+    "(… to … times)."
+)
+
 FAULTS: Mapping[str, Fault] = {
     # The delivery as a whole.
     "half_copied": Fault(
@@ -964,8 +973,7 @@ FAULTS: Mapping[str, Fault] = {
         "90% fewer rows than last time",
         "Z-DEL-116",
         "breaks the rule: The table has about as many rows as in the last delivery (… to … times).",
-        "Is the file complete, and nothing in it twice? If the numbers are right, say so to "
-        "the platform team: the contract's range has to change.",
+        _WHOLE_AND_ONCE,
         where=_usual_rows,
         also=frozenset({"Z-DEL-117"}),
         rows=_tenth,
@@ -974,10 +982,8 @@ FAULTS: Mapping[str, Fault] = {
     "municipality_missing": Fault(
         "no rows of one municipality",
         "Z-DEL-117",
-        "breaks the rule: Each municipality has about as many rows as in the last delivery "
-        "(… to … times).",
-        "Is the file complete, and nothing in it twice? If the numbers are right, say so to "
-        "the platform team: the contract's range has to change.",
+        _UNUSUAL_MUNICIPALITY,
+        _WHOLE_AND_ONCE,
         where=_usual_regions,
         also=frozenset({"Z-DEL-116"}),
         rows=_municipality_missing,
@@ -986,10 +992,8 @@ FAULTS: Mapping[str, Fault] = {
     "municipality_doubled": Fault(
         "one municipality twice, under other keys",
         "Z-DEL-117",
-        "breaks the rule: Each municipality has about as many rows as in the last delivery "
-        "(… to … times).",
-        "Is the file complete, and nothing in it twice? If the numbers are right, say so to "
-        "the platform team: the contract's range has to change.",
+        _UNUSUAL_MUNICIPALITY,
+        _WHOLE_AND_ONCE,
         where=_usual_regions,
         also=frozenset({"Z-DEL-116"}),
         rows=_municipality_doubled,
