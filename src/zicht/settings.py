@@ -57,6 +57,11 @@ class Settings:
         return self.home / "releases"
 
     @property
+    def register(self) -> Path:
+        """What was ever published from confidential data; kept when releases are cleaned up."""
+        return self.home / "register"
+
+    @property
     def runs(self) -> Path:
         """Per run: plan, gate results, report."""
         return self.home / "runs"
