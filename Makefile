@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export ZICHT_HOME ?= $(CURDIR)/var
 export UV_PROJECT_ENVIRONMENT ?= $(CURDIR)/.venv
+# A refresh starts many processes: what is imported need not be compiled anew in each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv from the PATH when it is new enough, otherwise one of our own, from the package registry.
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
@@ -19,7 +21,7 @@ $(CURDIR)/.uv/bin/uv:
 	.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
 setup: $(UV) ## make the environment in .venv (fetches uv when it is missing)
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --compile-bytecode
 
 demo: setup ## sample deliveries through the real DAGs to a release, in ZICHT_HOME (./var)
 	@$(RUN) zicht demo

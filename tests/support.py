@@ -29,7 +29,7 @@ from zicht.deliveries.package import (
 from zicht.periods import Period
 from zicht.settings import Settings
 from zicht.statline.replay import replay
-from zicht.transform import project_digest, read_manifest
+from zicht.transform import parse_key, read_manifest
 
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLES = PROJECT / "samples" / "statline"
@@ -153,21 +153,28 @@ def take_in_all(
 
 
 @cache
-def _manifest() -> tuple[str, bytes]:
-    """dbt's manifest of this project and the digest of the project, parsed once per session."""
+def _parsed() -> tuple[str, Path]:
+    """This project as dbt parsed it, once per session: its key, and the folder with the files."""
     home = settings_at(Path(mkdtemp(prefix="zicht-manifest-")))
     read_manifest(home, silent)
-    return project_digest(home), (home.dbt_target / "manifest.json").read_bytes()
+    return parse_key(home), home.dbt_target
+
+
+def parsed_project() -> Path:
+    """This project as dbt parsed it, in the form that dbt reads."""
+    (path,) = _parsed()[1].glob("parsed-*.msgpack")
+    return path
 
 
 def share_manifest(settings: Settings) -> None:
     """Spares an installation the parsing of a dbt project that another one has parsed already."""
-    digest, manifest = _manifest()
+    key, folder = _parsed()
     target = settings.dbt_target
-    if project_digest(settings) == digest and not (target / "manifest.json").exists():
+    if parse_key(settings) == key and not (target / "manifest.json").exists():
         target.mkdir(parents=True, exist_ok=True)
-        (target / "manifest.json").write_bytes(manifest)
-        (target / "manifest.digest").write_text(digest)
+        for pattern in ("parsed-*.msgpack", "manifest.json", "manifest.key"):
+            for path in folder.glob(pattern):
+                shutil.copyfile(path, target / path.name)
 
 
 def run_refresh(
@@ -228,6 +235,7 @@ __all__ = [
     "drop_variant",
     "fetch_all",
     "parquet_bytes",
+    "parsed_project",
     "released",
     "run_refresh",
     "sample_delivery",

@@ -1,25 +1,48 @@
-"""Runs dbt in a process of its own: ``python -m zicht.dbt_child < request.json``.
+"""Runs dbt, each invocation in a process of its own: ``python -m zicht.dbt_child``.
 
-dbt keeps global state and its DuckDB connection; in a process of its own both end with it. The
-request comes over standard input because variables with many vintages outgrow a command line.
-Prints one JSON object per line: ``{"event": "node", …}`` for each node and ``{"event": "end", …}``.
+dbt keeps global state and its DuckDB connection; in a process of its own both end with it.
+Importing dbt takes seconds, so this process imports it once, opens nothing, and forks for every
+request on standard input. Requests come over a pipe because variables with many vintages outgrow
+a command line. One JSON object per line:
+
+- in: ``command`` and ``options`` of dbt, ``vars``, ``database``, the ``environment``,
+  ``directory`` and ``umask`` to run in, ``manifest`` (a parsed project to use, or null) and
+  ``keep`` (where to put the parsed project, or null);
+- out: ``{"event": "node", …}`` for each node, then ``{"event": "end", "success": …}`` once.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import select
 import sys
 import threading
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from tempfile import TemporaryFile
 from typing import Any
 
 _SAMPLE_ROWS = 5
+_STDIN = 0
 
 
-def _emit(document: dict[str, Any]) -> None:
-    # One write for the whole line: dbt calls back from several threads.
-    sys.stdout.write(json.dumps(document, default=str) + "\n")
-    sys.stdout.flush()
+class _Channel:
+    """Standard output as it was handed over; what dbt prints goes elsewhere."""
+
+    def __init__(self) -> None:
+        self._handle = os.dup(1)
+        self._lock = threading.Lock()
+        os.dup2(2, 1)
+
+    def emit(self, document: Mapping[str, Any]) -> None:
+        rest = (json.dumps(document, default=str) + "\n").encode()
+        # dbt calls back from several threads.
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
 
 
 def _failing_rows(database: str, sql: str) -> list[dict[str, Any]]:
@@ -50,27 +73,29 @@ def _failures(result: Any) -> list[dict[str, Any]]:
     return failed
 
 
-def _end_with_parent() -> None:
-    """Dies when the other end of standard input closes before the work is done.
+def _end_with_others(server: int) -> None:
+    """Dies when the process that asks, or the one that forked this one, is there no more.
 
-    A dbt that outlives its killed parent would hold the warehouse while a rerun wants it.
+    A dbt that outlives its killed parents would hold the warehouse while a rerun wants it.
+
+    Args:
+        server: handle of a pipe whose other end only the server holds.
     """
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+    hangup = select.poll()
+    for handle in (_STDIN, server):
+        hangup.register(handle, 0)
+    hangup.poll()
     os._exit(1)
 
 
-def main() -> int:
-    """Runs the requested command; 0 when dbt says it succeeded."""
+def _run(request: Mapping[str, Any], manifest: Any, channel: _Channel) -> dict[str, Any]:
+    """Runs one dbt invocation in this process."""
     from dbt.cli.main import dbtRunner
-
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def on_event(event: Any) -> None:
         if event.info.name in ("LogModelResult", "LogSeedResult", "LogTestResult"):
             data = event.data
-            _emit(
+            channel.emit(
                 {
                     "event": "node",
                     "name": getattr(data, "name", "") or data.node_info.node_name,
@@ -80,8 +105,8 @@ def main() -> int:
                 }
             )
 
-    result = dbtRunner(callbacks=[on_event]).invoke(
-        [*request["arguments"], "--vars", json.dumps(request["vars"])]
+    result = dbtRunner(manifest, callbacks=[on_event]).invoke(
+        [*request["command"], *request["options"], "--vars", json.dumps(request["vars"])]
     )
     failures = _failures(result.result)
     if failures:
@@ -93,10 +118,94 @@ def main() -> int:
             sql = failure.pop("sql")
             if failure["resource"] == "test" and sql:
                 failure["rows"] = _failing_rows(request["database"], sql)
+    if request["keep"] and result.success:
+        with open(request["keep"], "wb") as stream:
+            stream.write(result.result.to_msgpack())  # type: ignore[union-attr]
     message = str(result.exception) if result.exception else ""
-    _emit({"event": "end", "success": bool(result.success), "failures": failures, "error": message})
-    return 0 if result.success else 1
+    return {"success": bool(result.success), "failures": failures, "error": message}
+
+
+class _Parsed:
+    """The parsed project, read once for all requests that name the same file."""
+
+    def __init__(self) -> None:
+        self._path: str | None = None
+        self._manifest: Any = None
+
+    def manifest(self, request: Mapping[str, Any]) -> Any:
+        """The manifest that a request names; None when there is none, so that dbt parses."""
+        path = request["manifest"]
+        if path != self._path:
+            self._path, self._manifest = path, None
+            if path and os.path.exists(path):
+                self._read(path, request)
+        return self._manifest
+
+    def _read(self, path: str, request: Mapping[str, Any]) -> None:
+        from dbt.cli.main import dbtRunner
+        from dbt.contracts.graph.manifest import Manifest
+
+        try:
+            with open(path, "rb") as stream:
+                self._manifest = Manifest.from_msgpack(stream.read())
+        except Exception:
+            # Parsing is slower and never wrong; what was stored may be damaged in many ways.
+            traceback.print_exc()
+            return
+        # A listing of nothing opens no database, but builds what every invocation needs.
+        quietly = ["--select", "none_at_all", "--no-write-json", "--log-level-file", "none"]
+        dbtRunner(self._manifest).invoke(["list", *request["options"], *quietly])
+        gc.collect()
+        gc.freeze()  # so that collecting garbage after a fork copies no pages
+
+
+def _enter(request: Mapping[str, Any]) -> None:
+    """Takes on the surroundings of the process that asks."""
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.umask(request["umask"])
+    os.chdir(request["directory"])
+
+
+def _answer(
+    request: Mapping[str, Any], parsed: _Parsed, channel: _Channel, here: tuple[int, int]
+) -> int | None:
+    """Forks for a request. Returns the exit code in the child, None in the server."""
+    manifest = parsed.manifest(request)
+    with TemporaryFile() as noise:
+        process = os.fork()
+        if process == 0:
+            for handle in (1, 2):
+                os.dup2(noise.fileno(), handle)
+            os.close(here[1])
+            threading.Thread(target=_end_with_others, args=(here[0],), daemon=True).start()
+            end = _run(request, manifest, channel)
+            channel.emit({"event": "done", **end})
+            return 0
+        _, status = os.waitpid(process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        noise.seek(0)
+        said = noise.read().decode(errors="replace").splitlines()
+    channel.emit({"event": "end", "code": code, "noise": said})
+    return None
+
+
+def main() -> int:
+    """Answers requests until standard input ends."""
+    channel = _Channel()
+    import dbt.adapters.duckdb
+    import dbt.cli.main
+    import dbt.task.build  # noqa: F401
+
+    parsed, here = _Parsed(), os.pipe()
+    for line in iter(sys.stdin.readline, ""):
+        request = json.loads(line)
+        _enter(request)
+        if (code := _answer(request, parsed, channel, here)) is not None:
+            return code
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -2,81 +2,178 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any
 
 from zicht.errors import TransformError
-from zicht.files import read_json, write_json
+from zicht.files import locked, read_json, sync_file, write_atomic, write_json
 from zicht.settings import Settings
 
 Say = Callable[[str], None]
 _SOURCES = (".sql", ".yml", ".yaml", ".csv", ".md")
+_DBT = ("dbt-core", "dbt-duckdb")
+
+
+class DbtServer:
+    """A child that has imported dbt and forks for every invocation; see ``zicht.dbt_child``.
+
+    It starts at the first invocation and lives as long as the process that uses it, so that a
+    refresh in one process imports dbt once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._owner = os.getpid()
+        # A file, not a pipe: a pipe that nobody reads meanwhile fills up, and the child waits for
+        # ever.
+        self._stderr = TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "zicht.dbt_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            # What forks should have one thread only.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        atexit.register(self.stop)
+
+    @property
+    def serves(self) -> bool:
+        """Whether this process can ask it something; not when a fork inherited it."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def ask(
+        self, request: Mapping[str, Any], on_node: Callable[[Mapping[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Has one invocation run.
+
+        Args:
+            request: see ``zicht.dbt_child``; the surroundings are those of this process unless
+                it names them.
+            on_node: is given every node as it ends.
+
+        Returns:
+            ``success``, ``failures`` and ``error`` when dbt came to its end, and as ``noise`` the
+            lines that it printed, or the last words of a server that died.
+        """
+        # Nothing that another thread creates meanwhile may be open to more people than before.
+        mask = os.umask(0o077)
+        os.umask(mask)
+        here = {"environment": dict(os.environ), "directory": os.getcwd(), "umask": mask}
+        with self._lock:
+            try:
+                return self._ask({**here, **request}, on_node)
+            except BaseException:
+                # Whoever stops this process must not leave a dbt behind that holds the warehouse.
+                self.stop()
+                raise
+
+    def _ask(
+        self, request: Mapping[str, Any], on_node: Callable[[Mapping[str, Any]], None]
+    ) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # A server that died says more on standard error than a pipe that broke.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        end: dict[str, Any] = {}
+        for line in self._process.stdout:
+            document = json.loads(line)
+            event = document.pop("event")
+            if event == "node":
+                on_node(document)
+                continue
+            end.update(document)
+            if event == "end":
+                return end
+        self.stop()
+        self._stderr.seek(0)
+        return {**end, "noise": self._stderr.read().splitlines()}
+
+    def stop(self) -> None:
+        """Ends the server and what it forked; returns when both are gone."""
+        if self._owner != os.getpid():
+            return
+        atexit.unregister(self.stop)
+        self._process.terminate()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+
+
+@cache
+def _servers() -> dict[str, DbtServer]:
+    """Holds the server: like the child that it stands for, it belongs to the whole process."""
+    return {}
+
+
+def dbt_server() -> DbtServer:
+    """The server of this process, started when there is none yet."""
+    servers = _servers()
+    if "dbt" not in servers or not servers["dbt"].serves:
+        servers["dbt"] = DbtServer()
+    return servers["dbt"]
 
 
 def _invoke(
-    settings: Settings, command: Sequence[str], variables: Mapping[str, Any], say: Say
+    settings: Settings,
+    command: Sequence[str],
+    variables: Mapping[str, Any],
+    say: Say,
+    *,
+    manifest: Path | None = None,
+    keep: Path | None = None,
 ) -> None:
+    """Runs dbt.
+
+    Args:
+        manifest: the parsed project; without it dbt parses.
+        keep: where to put the parsed project.
+    """
     target = settings.dbt_target
     target.mkdir(parents=True, exist_ok=True)
     request = {
-        "arguments": [
-            *command,
+        "command": list(command),
+        "options": [
             *("--project-dir", str(settings.dbt_project)),
             *("--profiles-dir", str(settings.dbt_project)),
             *("--target-path", str(target / "target")),
             *("--log-path", str(target / "logs")),
+            *("--log-level", "none"),  # of standard output; the log file has it all
+            *("--log-level-file", "debug"),
             "--no-use-colors",
-            "--quiet",
         ],
         "vars": dict(variables),
         "database": str(settings.warehouse),
+        "manifest": str(manifest) if manifest else None,
+        "keep": str(keep) if keep else None,
+        "environment": {
+            **os.environ,
+            "ZICHT_HOME": str(settings.home),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+        },
     }
-    environment = {
-        **os.environ,
-        "ZICHT_HOME": str(settings.home),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
-    }
-    end: dict[str, Any] = {}
-    noise: list[str] = []
-    # A file, not a pipe: a pipe that nobody reads meanwhile fills up, and the child waits for ever.
-    with TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zicht.dbt_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env=environment,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        # The pipe stays open: when it breaks, the child knows that this process was killed.
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        for line in process.stdout:
-            try:
-                document = json.loads(line)
-            except ValueError:
-                noise.append(line.rstrip())
-                continue
-            if document.get("event") == "node" and document["kind"] != "test":
-                say(f"  {document['kind']:5} {document['name']} {document['seconds']:.1f} s")
-            elif document.get("event") == "end":
-                end = document
-        process.stdin.close()
-        process.wait()
-        stderr.seek(0)
-        noise += stderr.read().splitlines()
-    if end.get("success"):
-        return
-    raise _failure(command, end, noise)
+
+    def on_node(node: Mapping[str, Any]) -> None:
+        if node["kind"] != "test":
+            say(f"  {node['kind']:5} {node['name']} {node['seconds']:.1f} s")
+
+    end = dbt_server().ask(request, on_node)
+    if not end.get("success"):
+        raise _failure(command, end, end["noise"])
 
 
 def _failure(
@@ -110,23 +207,45 @@ def project_digest(settings: Settings) -> str:
     return digest.hexdigest()
 
 
+def parse_key(settings: Settings) -> str:
+    """What the parsed project follows from: its files and place, the geography year, dbt."""
+    parts = [project_digest(settings), str(settings.dbt_project), str(settings.geo_year)]
+    parts += [version(package) for package in _DBT]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _parsed(settings: Settings, say: Say) -> Path:
+    """The parsed project as dbt reads it, with ``manifest.json`` beside it; parses when needed.
+
+    The plan is no part of it: dbt parses with the empty plan of ``dbt_project.yml`` and gets the
+    run's own when it compiles, so one parse serves until the project changes.
+    """
+    key = parse_key(settings)
+    folder = settings.dbt_target
+    stored, mark = folder / f"parsed-{key[:16]}.msgpack", folder / "manifest.key"
+    with locked(settings.locks / "manifest.lock"):
+        if stored.exists() and mark.exists() and mark.read_text() == key:
+            return stored
+        say("  reading the dbt project")
+        partial = folder / ".parsed.partial"
+        _invoke(settings, ["parse"], {"geo_year": settings.geo_year}, say, keep=partial)
+        write_json(folder / "manifest.json", read_json(folder / "target" / "manifest.json"))
+        for old in folder.glob("parsed-*.msgpack"):
+            old.unlink()
+        sync_file(partial)
+        os.replace(partial, stored)
+        write_atomic(mark, key)
+    return stored
+
+
 def read_manifest(settings: Settings, say: Say) -> Mapping[str, Any]:
     """dbt's manifest of the project as it stands; parses only when the project changed.
 
     Raises:
         TransformError: if dbt cannot parse the project.
     """
-    digest = project_digest(settings)
-    stored = settings.dbt_target / "manifest.json"
-    mark = settings.dbt_target / "manifest.digest"
-    if not (stored.exists() and mark.exists() and mark.read_text() == digest):
-        say("  reading the dbt project")
-        _invoke(settings, ["parse"], {"geo_year": settings.geo_year}, say)
-        manifest = read_json(settings.dbt_target / "target" / "manifest.json")
-        write_json(stored, manifest)
-        mark.write_text(digest)
-        return dict(manifest)
-    return dict(read_json(stored))
+    _parsed(settings, say)
+    return dict(read_json(settings.dbt_target / "manifest.json"))
 
 
 def build(
@@ -157,7 +276,8 @@ def build(
     leave_out = ["--exclude-resource-type", "unit_test"]
     if exclude:
         leave_out += ["--exclude", *exclude]
-    _invoke(settings, ["build", *tests, *leave_out, "--select", *select], variables, say)
+    command = ["build", "--no-write-json", *tests, *leave_out, "--select", *select]
+    _invoke(settings, command, variables, say, manifest=_parsed(settings, say))
 
 
 def relations(database: Path) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ from typing import Any
 
 import duckdb
 
-from support import settings_at
+from support import parsed_project, settings_at
 from zicht.contracts import load_contracts
 from zicht.deliveries.intake import ensure_source
+from zicht.transform import dbt_server
 
 PROJECT = Path(__file__).resolve().parents[2]
 DBT_PROJECT = PROJECT / "dbt_project"
@@ -270,34 +269,34 @@ class DbtRun:
 def dbt(
     home: Path, *arguments: str, plan: Mapping[str, Any] | None = None, geo_year: int | None = None
 ) -> DbtRun:
-    """Runs real dbt in a child process, with all state below ``home``."""
+    """Runs real dbt in a child process, with all state below ``home``.
+
+    The project is parsed once per session, as a refresh does; a command ``parse``, and another
+    geography year, parse it anew.
+    """
     variables: dict[str, Any] = {}
     if plan is not None:
         variables["plan"] = plan
     if geo_year is not None:
         variables["geo_year"] = geo_year
     target = home / "dbt"
-    command = [
-        str(Path(sys.executable).with_name("dbt")),
-        "--no-use-colors",
-        *arguments,
-        "--project-dir",
-        str(DBT_PROJECT),
-        "--profiles-dir",
-        str(DBT_PROJECT),
-        "--target-path",
-        str(target),
-        "--log-path",
-        str(target / "logs"),
-        "--vars",
-        json.dumps(variables),
-    ]
-    done = subprocess.run(
-        command,
-        cwd=home,
-        env={**os.environ, "ZICHT_HOME": str(home), "DO_NOT_TRACK": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return DbtRun(done.returncode, done.stdout + done.stderr, target)
+    anew = geo_year is not None or arguments[0] == "parse"
+    request = {
+        "command": list(arguments),
+        "options": [
+            *("--project-dir", str(DBT_PROJECT)),
+            *("--profiles-dir", str(DBT_PROJECT)),
+            *("--target-path", str(target)),
+            *("--log-path", str(target / "logs")),
+            "--no-use-colors",
+        ],
+        "vars": variables,
+        "database": str(home / "warehouse.duckdb"),
+        "manifest": None if anew else str(parsed_project()),
+        "keep": None,
+        "environment": {**os.environ, "ZICHT_HOME": str(home), "DO_NOT_TRACK": "1"},
+        "directory": str(home),
+    }
+    end = dbt_server().ask(request, lambda node: None)
+    output = "\n".join([*end["noise"], end.get("error", "")])
+    return DbtRun(0 if end.get("success") else 1, output, target)
