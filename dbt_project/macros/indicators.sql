@@ -29,16 +29,26 @@ where false
 
 {#-
   The cells of one measure in the vintages that the mart at hand shows: region_code, region_level, geo_year,
-  reference_period, vintage (of the mart), value, is_provisional, is_estimated, known_at, lag_days.
+  reference_period, vintage (of the mart), value, is_provisional, is_estimated, known_at, lag_days. Of a cube
+  of microdata also the dimensions of the breakdown and n_contributors.
+
+  Args:
+    breakdown: the dimensions of a cube made by microdata_cube, [] when it has none; nothing for a public cube.
 -#}
-{% macro selected_cells(cube, measure) -%}
+{% macro selected_cells(cube, measure, breakdown=none) -%}
 select
     cells.region_code,
     cells.region_level,
     cells.geo_year,
     shown.reference_period,
     shown.vintage,
+    {%- for dimension in breakdown or [] %}
+    cells.{{ dimension }},
+    {%- endfor %}
     cells.value,
+    {%- if breakdown is not none %}
+    cells.n_contributors,
+    {%- endif %}
     cells.is_provisional,
     cells.is_estimated,
     shown.known_at,
@@ -79,17 +89,25 @@ inner join (
     numerator: name of a CTE made by selected_cells.
     denominator: name of a CTE with region_code, reference_period, value, is_provisional, is_estimated.
     per: factor, for example 1000 for a figure per 1,000.
+    breakdown: as for selected_cells, of which both CTEs are made then; the contributors are those of the
+      denominator, who all stand behind the figure.
 -#}
-{% macro rate(numerator, denominator, per) -%}
+{% macro rate(numerator, denominator, per, breakdown=none) -%}
 select
     region_code,
     region_level,
     geo_year,
     reference_period,
     vintage,
+    {%- for dimension in breakdown or [] %}
+    {{ dimension }},
+    {%- endfor %}
     numerator,
     denominator,
     rate as value,
+    {%- if breakdown is not none %}
+    n_contributors,
+    {%- endif %}
     rate is not null and has_provisional_part as is_provisional,
     rate is not null and has_estimated_part as is_estimated,
     rate is null as is_missing,
@@ -102,6 +120,12 @@ from (
         upper_part.geo_year,
         upper_part.reference_period,
         upper_part.vintage,
+        {%- for dimension in breakdown or [] %}
+        upper_part.{{ dimension }},
+        {%- endfor %}
+        {%- if breakdown is not none %}
+        lower_part.n_contributors,
+        {%- endif %}
         upper_part.value as numerator,
         lower_part.value as denominator,
         {{ per }} * upper_part.value / nullif(lower_part.value, 0) as rate,
@@ -114,29 +138,41 @@ from (
         on
             upper_part.region_code = lower_part.region_code
             and upper_part.reference_period = lower_part.reference_period
+            {%- for dimension in breakdown or [] %}
+            and upper_part.{{ dimension }} = lower_part.{{ dimension }}
+            {%- endfor %}
 ) as rated
-order by reference_period, region_code
+order by {{ (['reference_period', 'region_code'] + (breakdown or [])) | join(', ') }}
 {%- endmacro %}
 
 {#-
   The standard columns of a mart, for a count: the cells of one CTE made by selected_cells. There is no
-  denominator. Fractional only where a split was recast.
+  denominator. Fractional only where a split was recast, which never happens to microdata.
+
+  Args:
+    breakdown: as for selected_cells.
 -#}
-{% macro count_of(numerator) -%}
+{% macro count_of(numerator, breakdown=none) -%}
 select
     region_code,
     region_level,
     geo_year,
     reference_period,
     vintage,
+    {%- for dimension in breakdown or [] %}
+    {{ dimension }},
+    {%- endfor %}
     value as numerator,
     cast(null as double) as denominator,
     value,
+    {%- if breakdown is not none %}
+    n_contributors,
+    {%- endif %}
     value is not null and is_provisional as is_provisional,
     value is not null and is_estimated as is_estimated,
     value is null as is_missing,
     known_at,
     lag_days
 from {{ numerator }}
-order by reference_period, region_code
+order by {{ (['reference_period', 'region_code'] + (breakdown or [])) | join(', ') }}
 {%- endmacro %}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,14 @@ from zicht.errors import ConfigurationError
 _PACKAGE = "zicht"
 _GEOGRAPHY = "/geography/"
 _LANGUAGES = ("nl", "en")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+TOTAL = "total"
+"""The breakdown of a figure over all categories; no dimension or category has this name."""
+_STANDARD_COLUMNS = frozenset(
+    {"region_code", "region_level", "geo_year", "reference_period", "vintage", "numerator"}
+    | {"denominator", "value", "n_contributors", "is_provisional", "is_estimated", "is_missing"}
+    | {"known_at", "lag_days"}
+)
 
 SeedDigest = Callable[[Mapping[str, Any]], str]
 """Gives the hash of a geography seed from its node in the manifest."""
@@ -72,6 +81,15 @@ class Mart:
     indicator: Mapping[str, Any]
     sources: tuple[str, ...] = ()
     alignment: Mapping[str, Alignment] = field(default_factory=dict)
+
+    @property
+    def breakdown(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        """``{dimension: {category: {language: label}}}`` in the declared order; mostly empty.
+
+        The dimensions are columns of the mart.
+        """
+        declared = self.indicator.get("breakdown") or {}
+        return {dimension: dict(one["categories"]) for dimension, one in declared.items()}
 
 
 @dataclass(frozen=True)
@@ -168,7 +186,56 @@ def _indicator(node: Mapping[str, Any]) -> Mapping[str, Any]:
             code="Z-CFG-031",
             remedy="Correct it in the YAML beside the mart; see the how-to.",
         )
+    if wrong := _breakdown_faults(indicator):
+        raise ConfigurationError(
+            f"{node['original_file_path']}: meta.indicator.breakdown: {'; '.join(wrong)}.",
+            code="Z-CFG-035",
+            remedy="Write dimension: {label: {nl, en}, categories: {category: {nl, en}}}; each "
+            "dimension is a column of the mart.",
+        )
     return dict(indicator)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(language), str) and value[language].strip() for language in _LANGUAGES
+    )
+
+
+def _breakdown_faults(indicator: Mapping[str, Any]) -> list[str]:
+    """What is wrong with ``meta.indicator.breakdown``.
+
+    Names go into the published key as ``dimension=category;…``, so they are plain words.
+    """
+    breakdown = indicator.get("breakdown")
+    if breakdown is None:
+        return []
+    if not isinstance(breakdown, dict) or not breakdown:
+        return ["it is no mapping of dimensions"]
+    if indicator["kind"] == "public":
+        return ["a public indicator is published as its source made it, without one"]
+    wrong = []
+    for dimension, one in breakdown.items():
+        if not isinstance(dimension, str) or not _NAME.fullmatch(dimension):
+            wrong.append(f"{dimension!r} is no name of a dimension")
+        elif dimension == TOTAL or dimension in _STANDARD_COLUMNS:
+            wrong.append(f"a dimension cannot be called {dimension}")
+        if not isinstance(one, dict) or set(one) != {"label", "categories"}:
+            wrong.append(f"{dimension} needs label and categories, and nothing else")
+            continue
+        if not _is_text(one["label"]):
+            wrong.append(f"the label of {dimension} needs a text in {' and '.join(_LANGUAGES)}")
+        categories = one["categories"]
+        if not isinstance(categories, dict) or len(categories) < 2:
+            wrong.append(f"{dimension} needs at least two categories")
+            continue
+        for category, label in categories.items():
+            # YAML reads no, yes and numbers as something else than text.
+            if not isinstance(category, str) or not _NAME.fullmatch(category) or category == TOTAL:
+                wrong.append(f"{category!r} is no name of a category of {dimension}")
+            if not _is_text(label):
+                wrong.append(f"{dimension}={category} needs a text in {' and '.join(_LANGUAGES)}")
+    return wrong
 
 
 def _alignment(
@@ -207,6 +274,8 @@ def _faults(indicator: Mapping[str, Any]) -> list[str]:
     decimals = indicator["decimals"]
     if not isinstance(decimals, int) or isinstance(decimals, bool) or not 0 <= decimals <= 9:
         wrong.append(f"decimals is {decimals!r}, not a whole number from 0 to 9")
+    elif indicator["kind"] == "counts" and decimals != 0:
+        wrong.append(f"decimals is {decimals}, and counts are whole: rounding is for the wall")
     plausible = indicator["plausible"]
     if not isinstance(plausible, dict) or not all(
         isinstance(plausible.get(end), int | float) for end in ("min", "max")
@@ -231,7 +300,7 @@ def read_catalogue(
     Raises:
         ConfigurationError: Z-CFG-030 or Z-CFG-031 naming the model whose YAML is incomplete,
             Z-CFG-032 when two marts define the same indicator, Z-CFG-033 when a mart aligns
-            what is no cube of it, or in an unknown way.
+            what is no cube of it, or in an unknown way, Z-CFG-035 when a breakdown is malformed.
     """
     cubes: dict[str, Cube] = {}
     marts: dict[str, Mart] = {}

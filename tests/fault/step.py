@@ -38,7 +38,7 @@ def run(step: str, argument: str, say: Any) -> None:
     elif step == "publish-only":
         folder = settings.candidates / argument
         document = read_json(folder.parent / f"{argument}.json")
-        store.publish(settings, argument, document, document["files"])
+        store.publish(settings, argument, document, document["files"], lambda _: None)
     else:
         getattr(refresh, step)(settings, argument, clock, say)
 

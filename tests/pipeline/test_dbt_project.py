@@ -403,7 +403,7 @@ class TestNames:
         assert {mart["name"] for mart in marts} >= set(support.MARTS)
         for mart in marts:
             indicator = mart["config"]["meta"]["indicator"]
-            assert set(indicator) - {"alignment"} == INDICATOR_KEYS, mart["name"]
+            assert set(indicator) - {"alignment", "breakdown"} == INDICATOR_KEYS, mart["name"]
             assert mart["name"] == f"mart_{indicator['theme']}__{indicator['id']}"
             assert mart["config"]["group"] == indicator["theme"]
             for key in ("label", "description", "caveats"):
@@ -411,8 +411,8 @@ class TestNames:
                 assert all(indicator[key].values()), (mart["name"], key)
             assert len(indicator["caveats"]["nl"]) == len(indicator["caveats"]["en"])
             assert set(indicator["unit"]) == {"code", "nl", "en"}
-            made_by = f"per={indicator['factor']})" if indicator["denominator"] else "count_of("
-            assert made_by in mart["raw_code"]
+            made_by = rf"per={indicator['factor']}\b" if indicator["denominator"] else r"count_of\("
+            assert re.search(made_by, mart["raw_code"]), mart["name"]
 
     def test_themes_are_described_in_both_languages(
         self, sample: tuple[Path, list[support.Delivery]]

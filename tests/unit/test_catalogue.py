@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support import settings_at, share_manifest
 from zicht.catalogue import Alignment, Catalogue, read_catalogue
 from zicht.errors import ConfigurationError
-from zicht.files import read_json
-from zicht.settings import Settings
+from zicht.files import read_json, write_json
 
 CUBE = "model.zicht.cube_open_data__crime"
 MART = "model.zicht.mart_ondermijning__registered_crime_per_1000"
+BROKEN_DOWN = "model.zicht.mart_ondermijning__legal_entities_by_directors"
 Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def manifest(first_release: Settings) -> Manifest:
-    return dict(read_json(first_release.dbt_target / "manifest.json"))
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    settings = settings_at(tmp_path_factory.mktemp("manifest"))
+    share_manifest(settings)
+    return dict(read_json(settings.dbt_target / "manifest.json"))
 
 
 def test_the_project_has_its_cubes_and_marts(manifest: Manifest) -> None:
@@ -74,12 +78,23 @@ def test_other_sql_is_another_definition_of_all_that_rests_on_it(manifest: Manif
     assert models_that_differ(before, after, "geography") == set()
 
 
-def test_another_macro_is_another_definition(manifest: Manifest) -> None:
+@pytest.mark.parametrize(
+    ("macro", "prefix"),
+    [
+        ("recast_public_cube", "cube_open_data__"),
+        ("microdata_cube", "cube_ondermijning__"),
+        ("counted_deliveries_query", "cube_armoede__"),
+        ("duckdb__stop_query", "cube_ondermijning__"),
+    ],
+)
+def test_another_macro_is_another_definition(manifest: Manifest, macro: str, prefix: str) -> None:
     def edit(other: Manifest) -> None:
-        other["macros"]["macro.zicht.recast_public_cube"]["macro_sql"] += " "
+        other["macros"][f"macro.zicht.{macro}"]["macro_sql"] += " "
 
     before, after = read_catalogue(manifest), changed(manifest, edit)
-    assert set(before.cubes) <= models_that_differ(before, after, "definition")
+    cubes = {name for name in before.cubes if name.startswith(prefix)}
+    assert cubes
+    assert cubes <= models_that_differ(before, after, "definition")
 
 
 def test_other_geography_seeds_are_another_geography(manifest: Manifest) -> None:
@@ -123,6 +138,90 @@ def test_a_mart_says_how_its_cubes_align(manifest: Manifest) -> None:
     assert read_catalogue(manifest).marts[mart.name].alignment == {}
 
 
+def test_a_mart_says_what_it_is_broken_down_by(manifest: Manifest) -> None:
+    """In the declared order, which is that of the published key."""
+    marts = read_catalogue(manifest).marts
+    assert marts[MART.split(".")[-1]].breakdown == {}
+    breakdown = marts[BROKEN_DOWN.split(".")[-1]].breakdown
+    assert {dimension: list(one) for dimension, one in breakdown.items()} == {
+        "legal_form": ["stichting", "vereniging", "bv", "nv"],
+        "n_directors": ["none", "one", "two", "three_or_more"],
+    }
+    assert breakdown["n_directors"]["three_or_more"] == {
+        "nl": "Drie of meer",
+        "en": "Three or more",
+    }
+
+
+def test_categories_keep_their_order_when_the_manifest_is_written_and_read(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "m.json", manifest)
+    again = read_catalogue(read_json(tmp_path / "m.json")).marts[BROKEN_DOWN.split(".")[-1]]
+    assert list(again.breakdown["n_directors"]) == ["none", "one", "two", "three_or_more"]
+
+
+def _broken_down(change: Callable[[Manifest], Any]) -> Callable[[Manifest], Any]:
+    return lambda other: change(other["nodes"][BROKEN_DOWN]["config"]["meta"]["indicator"])
+
+
+def _categories(change: Callable[[Manifest], Any]) -> Callable[[Manifest], Any]:
+    return _broken_down(lambda meta: change(meta["breakdown"]["legal_form"]["categories"]))
+
+
+TEXT = {"nl": "x", "en": "x"}
+DIMENSION = {"label": TEXT, "categories": {"a": TEXT, "b": TEXT}}
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda meta: meta.update(breakdown=["legal_form"]), "no mapping of dimensions"),
+        (lambda meta: meta.update(breakdown={}), "no mapping of dimensions"),
+        (lambda meta: meta.update(kind="public", decimals=1), "a public indicator"),
+        (
+            lambda meta: meta["breakdown"].update({"Legal form": DIMENSION}),
+            "'Legal form' is no name",
+        ),
+        (lambda meta: meta["breakdown"].update({"a=b;c": DIMENSION}), "'a=b;c' is no name"),
+        (lambda meta: meta["breakdown"].update(total=DIMENSION), "cannot be called total"),
+        (lambda meta: meta["breakdown"].update(region_code=DIMENSION), "called region_code"),
+        (lambda meta: meta["breakdown"].update(sex={"label": TEXT}), "sex needs label and categ"),
+        (lambda meta: meta["breakdown"].update(sex=None), "sex needs label and categories"),
+        (lambda meta: meta["breakdown"]["legal_form"]["label"].pop("nl"), "label of legal_form"),
+    ],
+)
+def test_a_malformed_breakdown_is_named(
+    manifest: Manifest, edit: Callable[[Manifest], Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        changed(manifest, _broken_down(edit))
+    assert caught.value.code == "Z-CFG-035"
+    assert "mart_ondermijning__legal_entities_by_directors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda categories: categories.update({False: TEXT}), "False is no name of a category"),
+        (lambda categories: categories.update({"b;v": TEXT}), "'b;v' is no name of a category"),
+        (lambda categories: categories.update(total=TEXT), "'total' is no name of a category"),
+        (lambda categories: categories["bv"].update(en=" "), "legal_form=bv needs a text"),
+        (lambda categories: categories.update(bv="bv"), "legal_form=bv needs a text"),
+        (
+            lambda categories: [categories.pop(key) for key in ("bv", "nv", "stichting")],
+            "two categ",
+        ),
+    ],
+)
+def test_a_malformed_category_is_named(
+    manifest: Manifest, edit: Callable[[Manifest], Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        changed(manifest, _categories(edit))
+    assert caught.value.code == "Z-CFG-035"
+
+
 @pytest.mark.parametrize(
     ("edit", "code", "says"),
     [
@@ -134,6 +233,7 @@ def test_a_mart_says_how_its_cubes_align(manifest: Manifest) -> None:
         (_meta(MART, "indicator"), "Z-CFG-031", "no meta.indicator"),
         (_indicator("unit"), "Z-CFG-031", "unit is missing"),
         (_indicator("sources"), "Z-CFG-031", "sources is missing"),
+        (_broken_down(lambda meta: meta.update(decimals=1)), "Z-CFG-031", "counts are whole"),
         (_same_id, "Z-CFG-032", "both define the_same"),
     ],
 )

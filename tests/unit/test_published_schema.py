@@ -18,6 +18,7 @@ RELIED_ON = {
         "region_code",
         "region_level",
         "geo_year",
+        "breakdown",
         "reference_period",
         "value",
         "unit",
@@ -30,6 +31,17 @@ RELIED_ON = {
         "release_id",
     ],
     "indicators": ["indicator_id"],
+    "breakdowns": [
+        "indicator_id",
+        "dimension",
+        "category",
+        "dimension_position",
+        "category_position",
+        "dimension_label_nl",
+        "dimension_label_en",
+        "label_nl",
+        "label_en",
+    ],
     "regions": ["region_code"],
     "sources": ["source"],
     "awaited": ["indicator_id", "reference_period", "source", "awaited_period", "expected_on"],
@@ -37,6 +49,7 @@ RELIED_ON = {
         "indicator_id",
         "theme",
         "region_code",
+        "breakdown",
         "reference_period",
         "sequence",
         "value",
@@ -54,7 +67,12 @@ SCHEMA = load_schema(settings_at(PROJECT))
 def test_what_other_work_relies_on_is_there() -> None:
     names = SCHEMA.column_names()
     assert list(names) == list(RELIED_ON)
-    assert names["observations"] == RELIED_ON["observations"]
+    for table in ("observations", "breakdowns", "revisions"):
+        assert names[table] == RELIED_ON[table]
+    keys = {table.name: table.key for table in SCHEMA.tables}
+    assert keys["observations"] == ("indicator_id", "region_code", "breakdown", "reference_period")
+    assert keys["revisions"] == (*keys["observations"], "sequence")
+    assert SCHEMA.version == "2.0.0"
     for table, needed in RELIED_ON.items():
         assert set(needed) <= set(names[table])
 

@@ -1,8 +1,12 @@
 {#-
   What every mart keeps to: regions of its geography year, no level below the municipality, one geography
-  year, flags that fit the value, no negative figure, and a known moment.
+  year, flags that fit the value, no negative figure, and a known moment. A mart of microdata has innermost cells
+  only: municipalities, a category of every dimension, whole numerators and denominators, and its contributors.
+
+  Args:
+    breakdown: the dimensions of a mart of microdata, [] when it has none; nothing for a public mart.
 -#}
-{% test is_standard_mart(model) %}
+{% test is_standard_mart(model, breakdown=none) %}
 
 select
     mart.*,
@@ -24,5 +28,16 @@ where
     or mart.vintage is null
     or mart.known_at is null
     or mart.lag_days is null
+    {%- if breakdown is not none %}
+    or mart.region_level <> 'municipality'
+    or mart.numerator <> floor(mart.numerator)
+    or mart.denominator <> floor(mart.denominator)
+    or mart.numerator > mart.denominator
+    or (mart.value is not null and mart.n_contributors is null)
+    or mart.n_contributors < 0
+    {%- for dimension in breakdown %}
+    or mart.{{ dimension }} is null
+    {%- endfor %}
+    {%- endif %}
 
 {% endtest %}

@@ -53,7 +53,7 @@ def _export_as_of(settings: Settings, state: Mapping[str, Any], say: Say) -> Non
         connection.execute("set timezone = 'UTC'")
         for mart in sorted(catalogue.marts):
             connection.execute(
-                f"copy (select * from {mart} order by reference_period, region_code) to "
+                f"copy (select * from {mart} order by all) to "
                 f"{literal(str(partial / f'{mart}.parquet'))} (format parquet, compression zstd)"
             )
     remove_tree(folder)

@@ -41,7 +41,7 @@ class CandidateInput:
     """What a candidate is made of.
 
     Attributes:
-        protected: Parquet file with the cells as they left the wall.
+        protected: Parquet file with the cells as they left the wall, ``breakdown`` included.
         regions: Parquet file with the regions of the geography year.
         marts: the indicator definitions.
         statuses: the state of the sources.
@@ -103,6 +103,30 @@ def indicator_rows(marts: Sequence[Mart]) -> list[dict[str, Any]]:
     return rows
 
 
+def breakdown_rows(marts: Sequence[Mart]) -> list[dict[str, Any]]:
+    """The rows of ``breakdowns``: every category of every dimension, with its place and labels."""
+    return [
+        {
+            "indicator_id": mart.indicator["id"],
+            "dimension": dimension,
+            "category": category,
+            "dimension_position": dimension_position,
+            "category_position": category_position,
+            **{
+                f"{what}_{language}": texts[language]
+                for what, texts in (
+                    ("dimension_label", mart.indicator["breakdown"][dimension]["label"]),
+                    ("label", label),
+                )
+                for language in ("nl", "en")
+            },
+        }
+        for mart in marts
+        for dimension_position, (dimension, categories) in enumerate(mart.breakdown.items(), 1)
+        for category_position, (category, label) in enumerate(categories.items(), 1)
+    ]
+
+
 def source_rows(statuses: Sequence[SourceStatus]) -> list[dict[str, Any]]:
     """The rows of ``sources``: agreed and measured lag, what is expected when."""
     return [
@@ -142,7 +166,7 @@ def content_hash(
     """What a release says, as a hash: equal figures and definitions give the same one."""
     digest = hashlib.sha256(f"{schema_version}\0{geo_year}\0".encode())
     digest.update(sha256_of(protected).encode())
-    for row in (*indicator_rows(marts), *awaited):
+    for row in (*indicator_rows(marts), *breakdown_rows(marts), *awaited):
         digest.update(repr(sorted(row.items(), key=lambda item: item[0])).encode())
     return digest.hexdigest()
 
@@ -152,9 +176,12 @@ def _observations(content: CandidateInput, release_id: str) -> str:
     flags = ", ".join(f"case when {column} then '{flag}' end" for column, _, flag in _STATUS)
     return f"""
         select
-            c.indicator_id, c.theme, c.region_code, c.region_level, c.geo_year, c.reference_period,
+            c.indicator_id, c.theme, c.region_code, c.region_level, c.geo_year, c.breakdown,
+            c.reference_period,
             case
                 when c.is_suppressed or c.is_missing then null
+                -- The wall rounds what it protects; rounding that again could undo it.
+                when i.kind <> 'public' then c.value
                 else round(c.value, i.decimals)
             end as value,
             i.unit,
@@ -165,7 +192,10 @@ def _observations(content: CandidateInput, release_id: str) -> str:
                     where a.indicator_id = c.indicator_id
                         and a.reference_period = c.reference_period
                 ) then 'awaited' end,
-                case when c.value = 0 and i.rounding_base > 0 then 'rounded_zero' end],
+                case
+                    when c.value = 0 and i.rounding_base > 0 and not c.is_suppressed
+                        then 'rounded_zero'
+                end],
                 lambda flag: flag is not null), ';') as obs_flags,
             case when c.is_suppressed then 'C' else 'F' end as conf_status,
             c.known_at, c.vintage, c.lag_days, {literal(release_id)} as release_id
@@ -237,6 +267,7 @@ def build_candidate(
         for table in schema.tables:
             _create(connection, table)
         _fill_rows(connection, tables["indicators"], indicator_rows(content.marts))
+        _fill_rows(connection, tables["breakdowns"], breakdown_rows(content.marts))
         _fill_rows(connection, tables["sources"], source_rows(content.statuses))
         _fill(
             connection,

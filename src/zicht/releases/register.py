@@ -23,19 +23,20 @@ from zicht.settings import Settings
 from zicht.sql import literal
 
 DOCUMENT = "entry.json"
+DATABASE = "published.duckdb"
 
-_CONFIDENTIAL = "select indicator_id from indicators where kind <> 'public'"
+_CONFIDENTIAL = "select indicator_id from released.indicators where kind <> 'public'"
 _KEPT = {
-    "indicators": "select * from indicators where kind <> 'public' order by indicator_id",
+    "indicators": "select * from released.indicators where kind <> 'public' order by indicator_id",
     "observations": f"""
-        select * from observations where indicator_id in ({_CONFIDENTIAL})
+        select * from released.observations where indicator_id in ({_CONFIDENTIAL})
         order by indicator_id, reference_period, region_code, breakdown
     """,
     "breakdowns": f"""
-        select * from breakdowns where indicator_id in ({_CONFIDENTIAL})
+        select * from released.breakdowns where indicator_id in ({_CONFIDENTIAL})
         order by indicator_id, dimension, category
     """,
-    "regions": "select * from regions order by region_code",
+    "regions": "select * from released.regions order by region_code",
 }
 """What is kept of a release: table and query."""
 
@@ -48,22 +49,21 @@ class Entry:
         release_id: the release.
         released_at: the moment that it carries.
         geo_year: geography year of its regions.
-        folder: where ``observations.parquet``, ``indicators.parquet``, ``breakdowns.parquet`` and
-            ``regions.parquet`` lie.
+        database: DuckDB file with ``observations``, ``indicators``, ``breakdowns`` and ``regions``.
         protection: per ``indicator@period`` what its cells were made of and how, as a hash.
     """
 
     release_id: str
     released_at: str
     geo_year: int
-    folder: Path
+    database: Path
     protection: Mapping[str, str]
 
 
 def entries(settings: Settings) -> list[Entry]:
     """All entries, oldest first."""
     found = [
-        Entry(folder=path.parent, **_known(read_json(path)))
+        Entry(database=path.parent / DATABASE, **_known(read_json(path)))
         for path in settings.register.glob(f"*/{DOCUMENT}")
     ]
     return sorted(found, key=lambda entry: (entry.released_at, entry.release_id))
@@ -103,14 +103,13 @@ def enter(
     remove_tree(partial)
     remove_tree(target)
     partial.mkdir(parents=True)
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with duckdb.connect(str(partial / DATABASE)) as connection:
         connection.execute("set threads = 1")
+        connection.execute(f"attach {literal(str(database))} as released (read_only)")
         for table, query in _KEPT.items():
-            path = partial / f"{table}.parquet"
-            connection.execute(
-                f"copy ({query}) to {literal(str(path))} (format parquet, compression zstd)"
-            )
-            sync_file(path)
+            connection.execute(f"create table {table} as {query}")
+        connection.execute("detach released")
+    sync_file(partial / DATABASE)
     write_json(
         partial / DOCUMENT,
         {

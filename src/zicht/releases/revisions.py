@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from zicht.catalogue import TOTAL
 from zicht.clock import format_moment
 from zicht.files import read_json
 from zicht.sql import literal
@@ -98,7 +99,8 @@ def cause_between(folder: Path, old: str, new: str) -> Cause:
 
 _EMPTY = """
     select cast(null as varchar) as indicator_id, cast(null as varchar) as theme,
-        cast(null as varchar) as region_code, cast(null as varchar) as reference_period,
+        cast(null as varchar) as region_code, cast(null as varchar) as breakdown,
+        cast(null as varchar) as reference_period,
         cast(null as integer) as sequence, cast(null as double) as value,
         cast(null as varchar) as obs_status, cast(null as timestamptz) as known_at,
         cast(null as varchar) as vintage, cast(null as varchar) as release_id,
@@ -116,14 +118,14 @@ with periods as (
     group by indicator_id, reference_period
 ),
 known as (
-    select indicator_id, region_code, reference_period, max(sequence) as last_sequence,
-        arg_max(cause, sequence) as last_cause
+    select indicator_id, region_code, breakdown, reference_period,
+        max(sequence) as last_sequence, arg_max(cause, sequence) as last_cause
     from history
-    group by indicator_id, region_code, reference_period
+    group by indicator_id, region_code, breakdown, reference_period
 ),
 joined as (
     select
-        indicator_id, region_code, reference_period,
+        indicator_id, region_code, breakdown, reference_period,
         coalesce(now.theme, before.theme) as theme,
         before.vintage is not null as was_there, now.vintage is not null as is_there,
         before.value as old_value, before.obs_status as old_status,
@@ -131,7 +133,8 @@ joined as (
         before.release_id as old_release_id,
         now.value, now.obs_status, now.known_at, now.vintage
     from before
-    full outer join observations as now using (indicator_id, region_code, reference_period)
+    full outer join observations as now
+        using (indicator_id, region_code, breakdown, reference_period)
 )
 select
     joined.* exclude (known_at, vintage),
@@ -141,7 +144,7 @@ select
     exists (from indicators as i where i.indicator_id = joined.indicator_id) as is_defined
 from joined
 left join periods using (indicator_id, reference_period)
-left join known using (indicator_id, region_code, reference_period)
+left join known using (indicator_id, region_code, breakdown, reference_period)
 where case
     when not was_there then known.last_sequence is not null
     when not is_there then true
@@ -153,14 +156,14 @@ _RESULT = """
 select * from history
 union all by name
 select
-    indicator_id, theme, region_code, reference_period, 1 as sequence, old_value as value,
-    old_status as obs_status, old_known_at as known_at, old_vintage as vintage,
+    indicator_id, theme, region_code, breakdown, reference_period, 1 as sequence,
+    old_value as value, old_status as obs_status, old_known_at as known_at, old_vintage as vintage,
     old_release_id as release_id, 'first' as cause
 from changed
 where last_sequence is null
 union all by name
 select
-    indicator_id, theme, region_code, reference_period,
+    indicator_id, theme, region_code, breakdown, reference_period,
     coalesce(last_sequence, 1) + 1 as sequence, value,
     coalesce(obs_status, 'O') as obs_status, known_at, vintage,
     {release_id} as release_id,
@@ -173,6 +176,18 @@ from changed
 left join causes
     on changed.old_vintage = causes.old_vintage and changed.vintage = causes.new_vintage
 """
+
+
+def _with_breakdown(path: Path) -> str:
+    """The rows of a table; in releases from before there were breakdowns all are totals."""
+    return f"""
+        select * replace (coalesce(breakdown, {literal(TOTAL)}) as breakdown)
+        from (
+            from read_parquet({literal(str(path))})
+            union all by name
+            select cast(null as varchar) as breakdown where false
+        )
+    """
 
 
 def revisions_query(
@@ -199,12 +214,10 @@ def revisions_query(
     if previous is None:
         return _EMPTY
     recorded = previous / "revisions.parquet"
-    history = f"from read_parquet({literal(str(recorded))})" if recorded.exists() else _EMPTY
+    history = _with_breakdown(recorded) if recorded.exists() else _EMPTY
     connection.execute(f"create temp table history as {history}")
-    connection.execute(
-        f"create temp view before as from read_parquet("
-        f"{literal(str(previous / 'observations.parquet'))})"
-    )
+    before = _with_breakdown(previous / "observations.parquet")
+    connection.execute(f"create temp view before as {before}")
     connection.execute(_CHANGED.format(moment=literal(format_moment(moment))))
     pairs = connection.execute(
         "select distinct old_vintage, vintage from changed "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ def publish(
     release_id: str,
     document: Mapping[str, Any],
     expected: Sequence[Mapping[str, Any]],
+    last_look: Callable[[Path], None],
 ) -> Path:
     """Publishes the candidate ``release_id``: moves it to the releases and switches the pointer.
 
@@ -80,6 +81,8 @@ def publish(
     Args:
         document: the content of ``release.json``.
         expected: the files that passed gate 4, as :func:`describe_files` told them.
+        last_look: called with the candidate while no other release can come in between; what it
+            raises stops the publication. It keeps what the release says in the register.
 
     Returns:
         The folder of the release.
@@ -113,6 +116,7 @@ def publish(
                     code="Z-REL-003",
                     remedy="Run the refresh again, and find out who wrote in candidates/.",
                 )
+            last_look(candidate)
             write_json(candidate / DOCUMENT, document)
             checkpoint("publish-documented")
             move_folder(candidate, target)
