@@ -1,16 +1,21 @@
 """Measures intake with gate 1 beside DuckDB's own `COPY … TO parquet` of the same file.
 
 Run it with `make bench-intake`. Each file is taken in and copied in turn, several times; the best
-time of each counts, so that what else the machine does matters least. Imports are apart.
+of each counts, so that what else the machine does matters least. Imports are apart, and so is what
+is done once for a source. COPY is measured as DuckDB does it by itself, and alike: with the types
+and the options of the file that intake writes, in the order of the delivered file.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -19,6 +24,7 @@ from zicht.clock import fixed_clock
 from zicht.contracts import Contract, load_contracts
 from zicht.deliveries.intake import take_in
 from zicht.deliveries.package import ObservationStatus, write_delivery
+from zicht.deliveries.reading import PARQUET
 from zicht.periods import Period
 from zicht.settings import Settings
 
@@ -61,23 +67,61 @@ def make_file(contract: Contract, folder: Path) -> Path:
     return path
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that a piece of work takes."""
-    started = time.perf_counter()
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work takes: seconds by the clock, and of processors (all threads)."""
+
+    seconds: float
+    processor: float
+
+
+def processor_seconds() -> float:
+    """Processor time of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def timed(work: Callable[[], object]) -> Cost:
+    """What a piece of work takes."""
+    started, used = time.perf_counter(), processor_seconds()
     work()
-    return time.perf_counter() - started
+    return Cost(time.perf_counter() - started, processor_seconds() - used)
 
 
-def copy(contract: Contract, path: Path, target: Path) -> None:
-    """What DuckDB needs at least: read the file, write it as Parquet."""
-    reader = "read_parquet" if contract.format.kind == "parquet" else "read_csv"
+def reader(contract: Contract, path: Path, *, typed: bool) -> str:
+    """DuckDB's reader of the file: with what it finds out itself, or with the contract's types."""
+    if contract.format.kind == "parquet":
+        return f"read_parquet('{path}')"
+    if not typed:
+        return f"read_csv('{path}')"
+    (table,) = contract.tables
+    columns = ", ".join(f"'{column.name}': '{column.stored_type}'" for column in table.columns)
+    (written,) = {column.date_format for column in table.columns if column.date_format}
+    return (
+        f"read_csv('{path}', auto_detect=false, header=true, delim='{contract.format.delimiter}', "
+        f"quote='\"', escape='\"', columns={{{columns}}}, dateformat='{written}', "
+        f"decimal_separator='{contract.format.decimal_mark}')"
+    )
+
+
+def copy(contract: Contract, path: Path, target: Path, *, alike: bool) -> None:
+    """What DuckDB needs at least: read the file, write it as Parquet in the order that it has.
+
+    Args:
+        alike: with the types and the options of the Parquet file that intake writes; otherwise
+            with all that DuckDB does by itself (types as it guesses, snappy, Bloom filters).
+    """
+    options = PARQUET if alike else "(format parquet)"
     with duckdb.connect() as connection:
-        connection.execute(f"copy (from {reader}('{path}')) to '{target}' (format parquet)")
+        connection.execute(
+            f"copy (from {reader(contract, path, typed=alike)}) to '{target}' {options}"
+        )
 
 
-def take(contract: Contract, path: Path, home: Path) -> float:
-    """Seconds for the intake of one delivery, from landing to the ledger."""
+def take(contract: Contract, path: Path, home: Path) -> Cost:
+    """The intake of one delivery of a source that was set up before, from landing to the ledger."""
     settings = Settings(home=home, project=PROJECT)
+    take_in(settings, contract, fixed_clock(NOW), lambda _: None)
     write_delivery(
         settings.landing / contract.source,
         id="bench",
@@ -88,32 +132,40 @@ def take(contract: Contract, path: Path, home: Path) -> float:
         tables={path.name: path},
     )
     said: list[str] = []
-    seconds = timed(lambda: take_in(settings, contract, fixed_clock(NOW), said.append))
+    cost = timed(lambda: take_in(settings, contract, fixed_clock(NOW), said.append))
     assert said[0].startswith("  accepted"), said
-    return seconds
+    return cost
 
 
 def main() -> None:
-    """Prints one line per format."""
+    """Prints one line per format and piece of work."""
     contracts = load_contracts(PROJECT / "expectations" / "contracts")
     print(f"{ROWS:,} rows, best of {ROUNDS}; intake with all of gate 1, imports apart")
-    print("format   what      seconds      rows/s    MB/s   times COPY")
+    print("format   what           seconds  times COPY  processor  times COPY    rows/s   MB/s")
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
-        for source, contract in contracts.items():
-            if source not in ROWS_OF:
-                continue
+        for source in ROWS_OF:
+            contract = contracts[source]
             path = make_file(contract, base)
             megabytes = path.stat().st_size / 1e6
             take(contract, path, base / "warm")
-            taken, copied = [], []
+            costs: dict[str, list[Cost]] = {"COPY, default": [], "COPY, alike": [], "intake": []}
             for number in range(ROUNDS):
-                copied.append(timed(lambda: copy(contract, path, base / "copy.parquet")))  # noqa: B023
-                taken.append(take(contract, path, base / f"home-{source}-{number}"))
-            for what, seconds in (("COPY", min(copied)), ("intake", min(taken))):
+                for what, alike in (("COPY, default", False), ("COPY, alike", True)):
+                    copied = partial(copy, contract, path, base / "copy.parquet", alike=alike)
+                    costs[what].append(timed(copied))
+                costs["intake"].append(take(contract, path, base / f"home-{source}-{number}"))
+            best = {
+                what: Cost(min(c.seconds for c in found), min(c.processor for c in found))
+                for what, found in costs.items()
+            }
+            least = best["COPY, alike"]
+            for what, cost in best.items():
                 print(
-                    f"{contract.format.kind:8} {what:7} {seconds:9.2f} {ROWS / seconds:11,.0f} "
-                    f"{megabytes / seconds:7.0f} {seconds / min(copied):9.2f}"
+                    f"{contract.format.kind:8} {what:13} {cost.seconds:8.2f} "
+                    f"{cost.seconds / least.seconds:11.2f} {cost.processor:10.2f} "
+                    f"{cost.processor / least.processor:11.2f} {ROWS / cost.seconds:9,.0f} "
+                    f"{megabytes / cost.seconds:6.0f}"
                 )
 
 

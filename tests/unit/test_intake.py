@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from support import (
     take_in_all,
 )
 from zicht.clock import fixed_clock
-from zicht.contracts import Contract, load_contracts
+from zicht.contracts import Column, Contract, FileFormat, load_contracts
 from zicht.deliveries.intake import ensure_source, take_in
 from zicht.deliveries.ledger import GATE_1, RECORD, delivery_folder, read_ledger
 from zicht.deliveries.package import DESCRIPTOR, read_descriptor
 from zicht.deliveries.quarantine import read_quarantine
 from zicht.deliveries.reading import (
+    Doubt,
+    _value,
     loaded_delivery,
     write_empty_parquet,
     write_parquet,
@@ -268,6 +271,86 @@ def test_what_does_not_cast_is_empty_and_kept_as_text(
     assert b"GM0363" in lines[row]
     assert counted == [(loaded.rows["crime"], loaded.rows["crime"], 1)]
     assert list(settings.scratch.iterdir()) == []
+
+
+def _written(
+    settings: Settings, contract: Contract, folder: Path, fault: str, *, sound: bool
+) -> bytes:
+    table = contract.tables[0]
+    with loaded_delivery(
+        settings,
+        contract,
+        folder,
+        read_descriptor(folder),
+        faults={table.name: fault},
+        usual={},
+        usual_since=NOW.date(),
+        sound=sound,
+    ) as loaded:
+        if loaded.written is not None:
+            return (loaded.written / f"{table.name}.parquet").read_bytes()
+        target = settings.home / "looked-at.parquet"
+        write_parquet(loaded.connection, table, target)
+        return target.read_bytes()
+
+
+def test_what_is_taken_to_be_sound_is_written_as_after_a_close_look(
+    settings: Settings, contract: Contract
+) -> None:
+    """Padded, quoted and in another order too: both ways of reading make the same bytes."""
+    folder = drop_variant(
+        settings,
+        sample_delivery(SOURCE, "2024"),
+        name="one",
+        change=lambda c: re.sub(rb";([0-9]+);", rb"; \g<1> ;", c).replace(b"GM0363", b'"GM0363"'),
+    )
+    quick, close = (
+        _written(settings, contract, folder, "false", sound=sound) for sound in (True, False)
+    )
+    assert quick == close
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda c: c.replace(b"GM0363;2024JJ00;", b"GM0363;2024JJ00;1_0", 1), "false"),
+        (lambda c: c, "RegioS = 'GM0363'"),
+        (lambda c: c.replace(b"2024JJ00", b" 2024JJ00", 1), "false"),
+        (lambda c: c.replace(b"RegioS", b"Regio", 1), "false"),
+        (lambda c: c + b"1;2\n", "false"),
+    ],
+    ids=["not a number", "a rule is broken", "a padded key", "another column", "a short line"],
+)
+def test_what_may_not_be_sound_is_given_up(
+    settings: Settings, contract: Contract, change: Callable[[bytes], bytes], fault: str
+) -> None:
+    folder = drop_variant(settings, sample_delivery(SOURCE, "2024"), name="one", change=change)
+    with pytest.raises(Doubt):
+        _written(settings, contract, folder, fault, sound=True)
+    assert list(settings.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "day"),
+    [
+        ("%Y%m%d", "20240229", "2024-02-29"),
+        ("%Y%m%d", "20230229", None),
+        ("%Y%m%d", " 20240331 ", "2024-03-31"),
+        ("%Y%m%d", "2024331", None),
+        ("%Y%m%d", "epoch", None),
+        ("%Y-%m-%d", "2024-03-31", "2024-03-31"),
+        ("%Y-%m-%d", "2024-3-31", None),
+        ("%Y-%m-%d", "2024-13-01", None),
+        ("%d-%m-%Y", "31-03-2024", "2024-03-31"),
+    ],
+)
+def test_dates_are_read_in_their_form_only(form: str, text: str, day: str | None) -> None:
+    column = Column("day", "DATE", True, False, "public", date_format=form)
+    with duckdb.connect() as connection:
+        connection.execute("create table t as select cast(? as varchar) as day", [text])
+        value = _value(column, FileFormat("csv"), "VARCHAR")
+        ((found,),) = connection.execute(f"select cast({value} as varchar) from t").fetchall()
+    assert found == day
 
 
 def test_every_rule_of_gate_1_has_a_remedy(settings: Settings) -> None:

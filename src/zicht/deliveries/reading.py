@@ -1,13 +1,16 @@
 """Reads the tables of a delivery into an engine of their own, with the contract's types.
 
-One pass over a file gives the typed table and, per row, whether any rule about a single row is
-broken; gate 1 then looks only at rows that are. What may hold direct identifiers is replaced by its
-keyed hash in that same pass, so the original is never stored.
+A delivery is first taken to be sound: one pass over a file types the rows, asks every rule about a
+single row, and writes what becomes ``raw/``. At the first row that may break a rule that pass is
+given up (:class:`Doubt`), and the file is loaded again as a table with, per row, its number and a
+mark; gate 1 then names rows among those that are marked. What may hold direct identifiers is
+replaced by its keyed hash while it is read, so the original is never stored.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ import duckdb
 from zicht.contracts import Column, Contract, FileFormat, Table
 from zicht.deliveries.formats import Delivered, delivered_table, run_reading
 from zicht.deliveries.package import Descriptor
+from zicht.errors import DeliveryError
 from zicht.files import remove_tree
 from zicht.settings import Settings
 from zicht.sql import literal, quoted
@@ -32,12 +36,26 @@ _INTEGER = r"[+-]?[0-9]+({mark}0{{1,2}})?"
 _NUMBER = r"[+-]?[0-9]+({mark}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?"
 _ISO = "%Y-%m-%d"
 _BLOCK = 64
+# A low level of zstd, as the higher ones save next to nothing on such tables. No Bloom filters, as
+# nobody looks up single rows.
+PARQUET = "(format parquet, compression zstd, compression_level 1, write_bloom_filter false)"
+_DIGIT = "[0-9]"
+_PLAIN_DATES = {
+    "%Y%m%d": "[12]" + 7 * _DIGIT,
+    _ISO: "[12]" + 3 * _DIGIT + "-" + 2 * _DIGIT + "-" + 2 * _DIGIT,
+}
+"""Forms of date that a cheaper function than ``strptime`` reads, as a glob that says it all."""
+_NUMBERED_KEY = re.compile(r"[A-Za-z]\[0-9\]\{([1-9])\}")
 _NARROW = {"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"}
 _WIDENED = {"BIGINT": _NARROW, "DOUBLE": {*_NARROW, "FLOAT", "DECIMAL"}}
 """Types of a Parquet file that hold nothing which the contract's type does not."""
 
 Usual = Mapping[str, Mapping[str, Any]]
 """Per table what was counted in the last delivery: ``rows``, and ``regions`` by region column."""
+
+
+class Doubt(Exception):
+    """Something in a delivery that was taken to be sound may break a rule: look closely."""
 
 
 @dataclass
@@ -49,18 +67,23 @@ class Loaded:
     delivered) and ``as_written_<table>`` (rows that hold a value not of its type, as text). Beside
     them ``codes`` (the geography code list, with ``existed``), ``usual`` and ``redivided``.
 
+    Of a delivery that was read as sound, ``<table>`` is the Parquet file that was written: in the
+    order of its key, and without a row that is faulty.
+
     Attributes:
         name: address of the database within this process.
         connection: to it; the database is gone when the last connection is closed.
         rows: number of rows per table.
         delivered: per table the columns that were delivered. Those that are not in the contract
             are in ``odd_<table>``, as text.
+        written: folder with the Parquet file per table of a delivery that was read as sound.
     """
 
     name: str
     connection: duckdb.DuckDBPyConnection
     rows: Mapping[str, int]
     delivered: Mapping[str, Sequence[str]]
+    written: Path | None = None
 
     def profile(self, contract: Contract) -> dict[str, dict[str, Any]]:
         """What the next delivery is compared with; see :data:`Usual`."""
@@ -129,25 +152,70 @@ def _value(column: Column, layout: FileFormat, delivered_type: str) -> str:
             return f"cast({name} as {column.stored_type})"
         return f"cast(null as {column.stored_type})"
     if column.is_pseudonymised:
-        value = _hashed(text)
-    elif column.sql_type == "VARCHAR":
+        form = _form(column, layout)
+        if form is None:
+            return _hashed(text)
+        return f"case when regexp_full_match({text}, {literal(form)}) then {_hashed(text)} end"
+    if column.sql_type == "VARCHAR":
         return name
-    elif column.sql_type == "DATE":
-        written = column.date_format or _ISO
-        # strptime is strict but for leading zeros, which it does not ask for.
-        length = 8 if written == "%Y%m%d" else 10
-        return (
-            f"case when length({text}) = {length} "
-            f"then cast(try_strptime({text}, {literal(written)}) as date) end"
-        )
-    elif layout.decimal_mark == ",":
-        value = f"try_cast(replace({text}, ',', '.') as {column.sql_type})"
-    else:
-        value = f"try_cast({text} as {column.sql_type})"
+    if column.sql_type == "DATE":
+        return _date(column)
     form = _form(column, layout)
     if form is None:
-        return value
-    return f"case when regexp_full_match({text}, {literal(form)}) then {value} end"
+        return _number(text, column, layout)
+    # As it stands first: only what is padded or empty has to be trimmed.
+    return (
+        f"case when regexp_full_match({name}, {literal(form)}) "
+        f"then {_number(name, column, layout)} "
+        f"when {name} is not null and regexp_full_match({text}, {literal(form)}) "
+        f"then {_number(text, column, layout)} end"
+    )
+
+
+def _number(text: str, column: Column, layout: FileFormat) -> str:
+    pointed = text if layout.decimal_mark == "." else f"replace({text}, ',', '.')"
+    return f"try_cast({pointed} as {column.sql_type})"
+
+
+def _date(column: Column) -> str:
+    name, text = quoted(column.name), _text(column)
+    written = column.date_format or _ISO
+    # strptime is strict but for leading zeros, which it does not ask for.
+    length = 8 if written == "%Y%m%d" else 10
+    strict = (
+        f"when length({text}) = {length} "
+        f"then cast(try_strptime({text}, {literal(written)}) as date)"
+    )
+    if written not in _PLAIN_DATES:
+        return f"case {strict} end"
+    number = f"cast({name} as integer)"
+    quick = (
+        f"try(make_date({number} // 10000, {number} // 100 % 100, {number} % 100))"
+        if written == "%Y%m%d"
+        else f"try_cast({name} as date)"
+    )
+    return f"case when {name} glob '{_PLAIN_DATES[written]}' then {quick} {strict} end"
+
+
+def _typed(table: Table, delivered: Delivered, layout: FileFormat) -> tuple[str, list[Column]]:
+    """The typed columns of a table as a list for ``select``, and the columns that are there."""
+    there = [column for column in table.columns if column.name in delivered.types]
+    values = ", ".join(
+        f"{_value(c, layout, delivered.types[c.name])} as {quoted(c.name)}"
+        if c in there
+        else f"cast(null as {c.stored_type}) as {quoted(c.name)}"
+        for c in table.columns
+    )
+    return values, there
+
+
+def _can_fail(column: Column, delivered: Delivered) -> bool:
+    """Whether a delivered value may not be of the type of its column."""
+    kind = delivered.types[column.name]
+    if kind == "VARCHAR":
+        return column.sql_type != "VARCHAR" or column.is_pseudonymised
+    plain = kind.split("(")[0]
+    return plain != column.stored_type and plain not in _WIDENED.get(column.stored_type, ())
 
 
 def _load_table(
@@ -159,17 +227,11 @@ def _load_table(
     fault: str,
 ) -> int:
     """Fills the three relations of a table; returns its number of rows."""
-    there = [column for column in table.columns if column.name in delivered.types]
-    values = ", ".join(
-        f"{_value(c, layout, delivered.types[c.name])} as {quoted(c.name)}"
-        if c in there
-        else f"cast(null as {c.stored_type}) as {quoted(c.name)}"
-        for c in table.columns
-    )
+    values, there = _typed(table, delivered, layout)
     untyped = [
         f"{_text(c)} is not null and {_value(c, layout, delivered.types[c.name])} is null"
         for c in there
-        if c.sql_type != "VARCHAR" or c.is_pseudonymised or delivered.types[c.name] != "VARCHAR"
+        if _can_fail(c, delivered)
     ]
     is_untyped = " or ".join(untyped) or "false"
     run_reading(
@@ -184,8 +246,7 @@ def _load_table(
         f"create view {table.name} as select rowid + 1 as _row, * exclude (_is_untyped) "
         f"from loaded_{table.name}"
     )
-    columns = ", ".join(f"cast(null as varchar) as {quoted(name)}" for name in delivered.names)
-    connection.execute(f"create table delivered_{table.name} as select {columns} limit 0")
+    _note_columns(connection, table, delivered)
     written = ", ".join(
         f"cast({quoted(c.name)} as varchar) as {quoted(c.name)}"
         if c in there
@@ -211,6 +272,103 @@ def _load_table(
     return int(count[0]) if count else 0
 
 
+def _note_columns(
+    connection: duckdb.DuckDBPyConnection, table: Table, delivered: Delivered
+) -> None:
+    columns = ", ".join(f"cast(null as varchar) as {quoted(name)}" for name in delivered.names)
+    connection.execute(f"create table delivered_{table.name} as select {columns} limit 0")
+
+
+def _write_sound(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    delivered: Delivered,
+    layout: FileFormat,
+    path: Path,
+    fault: str,
+    target: Path,
+) -> int:
+    """Writes the file as Parquet, in the order of its key; returns its number of rows.
+
+    Raises:
+        Doubt: at the first row that may break a rule, or when the file cannot be read at all.
+    """
+    if set(delivered.names) != {column.name for column in table.columns} or not table.keys:
+        raise Doubt
+    values, there = _typed(table, delivered, layout)
+    can_fail = [column for column in there if _can_fail(column, delivered)]
+    as_written = [f"{quoted(c.name)} as {quoted(f'_written_{i}')}" for i, c in enumerate(can_fail)]
+    is_doubtful = [
+        f"({quoted(c.name)} is null and trim(cast({quoted(f'_written_{i}')} as varchar)) <> '')"
+        for i, c in enumerate(can_fail)
+    ]
+    # A padded key would be the same as one that is not, and lie apart from it in this order.
+    is_doubtful += [f"({_may_be_padded(c)})" for c in table.columns if c.is_key]
+    # Without coalesce, which would have every part computed for every row: null is no mark here.
+    marks = " or ".join([*is_doubtful, fault])
+    key = quoted(table.keys[0])
+    columns = ", ".join(quoted(column.name) for column in table.columns)
+    # In the list of columns and not in a filter, which DuckDB would move to where the text is and
+    # so type every value twice.
+    checked = (
+        f"select * replace (case when {marks} then error('a row is in doubt') else {key} end "
+        f"as {key}) from (select {', '.join([values, *as_written])} from ({delivered.query}))"
+    )
+    try:
+        run_reading(
+            connection,
+            f"copy (select {columns} from ({checked}) order by {_order(table)}) "
+            f"to {literal(str(target))} {PARQUET}",
+            path,
+            layout,
+        )
+        count = connection.execute(
+            f"select count(*) from read_parquet({literal(str(target))})"
+        ).fetchone()
+    except (DeliveryError, duckdb.Error) as error:
+        raise Doubt from error
+    connection.execute(
+        f"create view {table.name} as select file_row_number + 1 as _row, {columns}, "
+        f"false as _is_faulty from read_parquet({literal(str(target))}, "
+        "hive_partitioning = false, file_row_number = true)"
+    )
+    _note_columns(connection, table, delivered)
+    empty = ", ".join(f"cast(null as varchar) as {quoted(c.name)}" for c in table.columns)
+    connection.execute(
+        f"create table as_written_{table.name} as select cast(null as bigint) as _row, {empty} "
+        "limit 0"
+    )
+    return int(count[0]) if count else 0
+
+
+def _may_be_padded(column: Column) -> str:
+    name = quoted(column.name)
+    if column.stored_type != "VARCHAR":
+        return "false"
+    if (column.values or column.region_levels) and not column.is_pseudonymised:
+        return "false"  # What is listed is compared as it stands.
+    if digits := _digits(column):
+        return f"strlen({name}) <> {digits + 1}"
+    return f"{name} <> trim({name})"
+
+
+def _digits(column: Column) -> int:
+    """Number of digits behind the letter of a key that is a letter and a number; else 0."""
+    found = _NUMBERED_KEY.fullmatch(column.pattern or "")
+    return int(found[1]) if found and not column.is_pseudonymised else 0
+
+
+def _order(table: Table) -> str:
+    """The order of the key; numbers where they have the order of the texts and sort faster."""
+    return ", ".join(
+        f"cast(substring({quoted(c.name)}, 2, {digits}) as integer)"
+        if (digits := _digits(c))
+        else quoted(c.name)
+        for c in table.columns
+        if c.is_key
+    )
+
+
 def _load_geography(
     connection: duckdb.DuckDBPyConnection,
     settings: Settings,
@@ -221,7 +379,8 @@ def _load_geography(
     """The code list with ``existed`` in the days first to last; codes redivided since a day."""
     folder = settings.dbt_project / "seeds" / "geography"
     codes, transitions = (
-        f"read_csv({literal(str(folder / name))}, all_varchar=true, header=true)"
+        f"read_csv({literal(str(folder / name))}, all_varchar=true, header=true, delim=',', "
+        "quote='\"', escape='\"')"
         for name in ("geography_codes.csv", "municipality_transitions.csv")
     )
     connection.execute(
@@ -261,6 +420,7 @@ def loaded_delivery(
     usual: Usual,
     usual_since: date,
     key: bytes | None = None,
+    sound: bool = False,
 ) -> Iterator[Loaded]:
     """Loads the delivery in ``folder`` into an engine in memory, for gate 1 and for ``raw/``.
 
@@ -269,8 +429,10 @@ def loaded_delivery(
         usual: what was counted in the delivery to compare with; empty without one.
         usual_since: the day that the latter described.
         key: of the agreement, for columns that a keyed hash replaces.
+        sound: write the tables while they are read, and give up at the first faulty row.
 
     Raises:
+        Doubt: with ``sound``, when some row may break a rule.
         DeliveryError: Z-DEL-020 to Z-DEL-026 when a file cannot be read at all.
     """
     scratch = settings.scratch / f"intake-{contract.source}"
@@ -291,16 +453,22 @@ def loaded_delivery(
                 _load_key(connection, key)
             rows: dict[str, int] = {}
             names: dict[str, Sequence[str]] = {}
+            written = scratch / "parquet" if sound else None
+            if written is not None:
+                written.mkdir()
             for table in contract.tables:
-                path = paths[table.name]
-                delivered = delivered_table(connection, path, table, contract.format, scratch)
+                path, layout, fault = paths[table.name], contract.format, faults[table.name]
+                delivered = delivered_table(connection, path, table, layout, scratch)
                 names[table.name] = delivered.names
-                rows[table.name] = _load_table(
-                    connection, table, delivered, contract.format, path, faults[table.name]
-                )
+                if written is None:
+                    n_rows = _load_table(connection, table, delivered, layout, path, fault)
+                else:
+                    target = written / f"{table.name}.parquet"
+                    n_rows = _write_sound(connection, table, delivered, layout, path, fault, target)
+                rows[table.name] = n_rows
             if key is not None:
                 connection.execute("drop table pads")
-            yield Loaded(name, connection, rows, names)
+            yield Loaded(name, connection, rows, names, written)
     finally:
         remove_tree(scratch)
 
@@ -314,7 +482,7 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, table: Table, target: P
     keys = ", ".join(quoted(key) for key in table.keys)
     connection.execute(
         f"copy (select {columns} from loaded_{table.name} order by {keys}) "
-        f"to {literal(str(target))} (format parquet, compression zstd)"
+        f"to {literal(str(target))} {PARQUET}"
     )
 
 
