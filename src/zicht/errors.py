@@ -122,3 +122,10 @@ class BusyError(ZichtError):
 
     default_code = "Z-BUSY-001"
     exit_status = 10
+
+
+class AttackError(ZichtError):
+    """Published tables cannot be attacked: a file, spec or structure is not what it should be."""
+
+    default_code = "Z-ATT-001"
+    exit_status = 13

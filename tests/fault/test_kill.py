@@ -61,7 +61,12 @@ HOPS = {
     "gate_3": ("refresh-gate-3",),
     "protect": ("refresh-protected", "refresh-candidate"),
     "gate_4": ("refresh-gate-4",),
-    "publish": ("publish-documented", "publish-moved", "publish-pointed"),
+    "publish": (
+        "publish-registered",
+        "publish-documented",
+        "publish-moved",
+        "publish-pointed",
+    ),
 }
 
 

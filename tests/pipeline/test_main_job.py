@@ -31,7 +31,16 @@ from zicht.releases.store import CURRENT, current_release, describe_files
 from zicht.settings import Settings
 
 LATER = NOW + timedelta(days=30)
-TABLES = ("awaited", "indicators", "observations", "regions", "releases", "revisions", "sources")
+TABLES = (
+    "breakdowns",
+    "awaited",
+    "indicators",
+    "observations",
+    "regions",
+    "releases",
+    "revisions",
+    "sources",
+)
 
 
 def sample_figure(table: str, column: str, region: str, year: int, region_column: str) -> float:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pytest
 import yaml
 
 from support import PROJECT
 from zicht.disclosure.policies import Kind, Method, Policy, load_policies, load_policy
-from zicht.disclosure.wall import protect, require_public
+from zicht.disclosure.wall import Output, pass_public, protect, require_public
 from zicht.errors import ConfigurationError, DisclosureError
 
 FOLDER = PROJECT / "expectations" / "policies"
 
 
-def policy(kind: Kind = Kind.PUBLIC, method: Method = Method.AS_PUBLISHED) -> Policy:
-    return Policy("p", frozenset({kind}), method, 10, None, ("municipality",), "b", {"nl": "x"})
+def policy(
+    kind: Kind = Kind.PUBLIC, method: Method = Method.AS_PUBLISHED, **protection: Any
+) -> Policy:
+    base = 100.0 if method is Method.ROUND else None
+    least = None if method is Method.AS_PUBLISHED else 10
+    levels = ("municipality",)
+    return Policy(
+        "p", frozenset({kind}), method, least, base, levels, "b", {"nl": "x"}, protection
+    )
 
 
 @pytest.fixture
@@ -37,31 +44,102 @@ def cells() -> duckdb.DuckDBPyConnection:
 
 
 def test_public_figures_pass_as_they_are(cells: duckdb.DuckDBPyConnection) -> None:
-    protect(cells, policy(), Kind.PUBLIC, "cells", "protected")
+    pass_public(cells, policy(), "cells", "protected")
     rows = cells.execute("from protected order by region_code").fetchall()
     assert rows == [(None, "GM0014", False, None), (3.0, "GM0363", False, None)]
 
 
 def test_a_policy_for_another_kind_lets_nothing_pass(cells: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(DisclosureError, match="policy p is not meant") as caught:
-        protect(cells, policy(Kind.COUNTS), Kind.PUBLIC, "cells", "protected")
+        pass_public(cells, policy(Kind.COUNTS), "cells", "protected")
     assert (caught.value.code, caught.value.exit_status) == ("Z-DIS-001", 7)
     assert cells.execute("from protected").fetchall() == []
 
 
-CLOSED = [way for way in product(Kind, Method) if way != (Kind.PUBLIC, Method.AS_PUBLISHED)]
-"""All ways through the wall but the one that is open."""
+def output(kind: Kind, own: Policy, **columns: Any) -> Output:
+    """Three municipalities in one province, with the columns that the kind needs."""
+    frame = pd.DataFrame({"mun": ["A", "B", "C"], "prov": ["P", "P", "P"], **columns})
+    dimensions = {"mun": {"hierarchies": [["mun", "prov"]], "total": "NL"}}
+    return Output("t", kind, own, frame, dimensions, per=100.0, decimals=1)
 
 
-@pytest.mark.parametrize(("kind", "method"), CLOSED)
-def test_what_has_no_protection_yet_does_not_pass(
-    cells: duckdb.DuckDBPyConnection, kind: Kind, method: Method
-) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.PUBLIC])
+def test_no_other_kind_passes_as_published(kind: Kind) -> None:
     with pytest.raises(DisclosureError) as caught:
-        protect(cells, policy(kind, method), kind, "cells", "protected")
+        protect(output(kind, policy(kind), value=[1, 2, 3]))
     assert caught.value.code == "Z-DIS-002"
     assert caught.value.remedy
-    assert cells.execute("from protected").fetchall() == []
+
+
+def test_counts_are_suppressed_with_what_would_give_them_away() -> None:
+    own = policy(Kind.COUNTS, Method.SUPPRESS)
+    passed = protect(output(Kind.COUNTS, own, value=[3, 40, 500]))
+    found = passed.cells.set_index("mun")
+    assert found.loc["NL", "value"] == found.loc["P", "value"] == 543
+    # The small one, and the cheapest other one: else it is the total minus what is shown.
+    assert set(found.index[found["obs_status"] == "Q"]) == {"A", "B"}
+    assert found.loc[["A", "B"], "value"].isna().all()
+    assert set(passed.internal["mun"]) == {"A", "B"}
+    assert found.loc["A", "explanation"] != found.loc["B", "explanation"]
+
+
+def test_counts_of_incomes_are_rounded() -> None:
+    own = policy(Kind.COUNTS, Method.ROUND, income={"minimum_units": 100})
+    passed = protect(output(Kind.COUNTS, own, value=[320, 4_049, 51]))
+    found = passed.cells.set_index("mun")["value"].to_dict()
+    assert found == {"A": 300, "B": 4_000, "C": 100, "P": 4_400, "NL": 4_400}
+
+
+def test_rates_rest_on_enough_and_say_no_more_than_their_counts() -> None:
+    own = policy(Kind.RATES, Method.ROUND, minimum_denominator=100)
+    passed = protect(
+        output(Kind.RATES, own, numerator=[320, 4_049, 51], denominator=[4_000, 50_000, 99])
+    )
+    found = passed.cells.set_index("mun")
+    assert found.loc["C", "obs_status"] == "Q"
+    assert found.loc["C", "explanation"] == "minimum_denominator"
+    # 320 of 4,000 is published as 300, so anything from 250 to 349: 8.0% would say 318 to 322.
+    assert found.loc["A", "value"] == 10.0
+    # 4,420 of 54,099: 8.2% would say 4,409 to 4,463, which is narrower than 4,350 to 4,449.
+    assert found.loc["NL", "value"] == 8.0
+
+
+def test_a_sum_that_one_contributor_makes_is_hidden() -> None:
+    own = policy(Kind.MAGNITUDES, Method.SUPPRESS)
+    passed = protect(
+        output(
+            Kind.MAGNITUDES,
+            own,
+            value=[1_000.0, 2_000.0, 3_000.0],
+            largest=[950.0, 100.0, 150.0],
+            second_largest=[20.0, 90.0, 140.0],
+            n_contributors=[20, 40, 50],
+        )
+    )
+    found = passed.cells.set_index("mun")
+    assert found.loc["A", "obs_status"] == "Q"
+    assert (found["obs_status"] == "Q").sum() == 2
+    assert found.loc["NL", "value"] == 6_000
+
+
+def test_a_row_of_a_model_rests_on_enough_units() -> None:
+    own = Policy(
+        "m",
+        frozenset({Kind.MODELLED}),
+        Method.ROUND,
+        None,
+        None,
+        ("municipality",),
+        "b",
+        {"nl": "x"},
+        {"minimum_n": 10, "significant_digits": 2},
+    )
+    passed = protect(
+        output(Kind.MODELLED, own, value=[1.2345, 2.5, 0.071], n_contributors=[9, 10, 4_000])
+    )
+    found = passed.cells.set_index("mun")
+    assert found["obs_status"].tolist() == ["Q", "A", "A"]
+    assert found["value"].tolist()[1:] == [2.5, 0.071]
 
 
 def test_a_label_is_no_way_around_the_wall() -> None:

@@ -14,10 +14,7 @@ from zicht.clock import clock_from_environment
 from zicht.contracts import load_contracts
 from zicht.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None)
 
-
-@app.command()
 def backfill(
     file: Annotated[Path, typer.Argument(help="The reviewed request, a YAML file.")],
     dry_run: Annotated[

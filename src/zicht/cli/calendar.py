@@ -21,10 +21,6 @@ _WORDS = {
 }
 
 
-app = typer.Typer(rich_markup_mode=None)
-
-
-@app.command()
 def calendar(
     source: Source = None,
     months: Annotated[int, typer.Option(min=1, max=120, help="How far to look ahead.")] = 12,

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -35,16 +35,29 @@ MODULES = {
     "backfill": "backfill",
     "upkeep": "upkeep",
     "synth": "synth",
+    "protect": "protect",
+    "attack": "attack",
 }
-"""Every command or group, and the module below :mod:`zicht.cli` whose ``app`` holds it."""
+"""Every command or group, and the module below :mod:`zicht.cli` that has it.
+
+Such a module has an ``app`` of several commands, or one function with the name of the command.
+"""
+
+
+def _app_of(name: str) -> typer.Typer:
+    module = import_module(f"zicht.cli.{MODULES[name]}")
+    if hasattr(module, "app"):
+        return cast(typer.Typer, module.app)
+    single = typer.Typer(rich_markup_mode=None)
+    single.command()(getattr(module, name))
+    return single
 
 
 class _Commands(MutableMapping[str, Any]):
     """The commands by name, each loaded when it is asked for."""
 
     def __getitem__(self, name: str) -> Any:
-        module = import_module(f"zicht.cli.{MODULES[name]}")
-        return get_group(module.app).commands[name]
+        return get_group(_app_of(name)).commands[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(MODULES)

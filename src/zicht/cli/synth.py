@@ -32,10 +32,6 @@ def _periods(texts: list[str], first: int, last: int) -> list[Period] | tuple[in
         ) from error
 
 
-app = typer.Typer(rich_markup_mode=None)
-
-
-@app.command()
 def synth(
     source: Annotated[
         list[str] | None, typer.Option(help="Only this register; may be repeated. All if omitted.")

@@ -11,10 +11,7 @@ from zicht.clock import clock_from_environment
 from zicht.settings import Settings
 from zicht.upkeep import upkeep as run_upkeep
 
-app = typer.Typer(rich_markup_mode=None)
 
-
-@app.command()
 def upkeep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go; destroy nothing.")

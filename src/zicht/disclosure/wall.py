@@ -1,15 +1,88 @@
 """The wall: every cell that is published came through here, by the way of its kind.
 
-Cells stand in a DuckDB relation with at least ``value``; they leave with two more columns:
-``is_suppressed`` (boolean) and ``explanation`` (internal; null for a cell that is shown).
+Public output stands in a DuckDB relation and passes as its source published it. Every other kind
+comes as a frame of innermost cells with a spec, and leaves as a frame of all cells with a status.
 """
 
 from __future__ import annotations
 
-import duckdb
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import duckdb
+import numpy as np
+
+from zicht.disclosure.modelled import ModelPolicy, protect_modelled
 from zicht.disclosure.policies import Kind, Method, Policy
+from zicht.disclosure.protecting import Protected, Released, protect_cells
+from zicht.disclosure.rates import Part, protect_rates
+from zicht.disclosure.spec import Spec, spec_of
 from zicht.errors import DisclosureError
+
+if TYPE_CHECKING:
+    import pandas
+
+CONTRADICTED = "Z-DIS-036"
+"""Earlier releases show what cannot be if records are only ever added."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Output that wants through the wall.
+
+    Attributes:
+        name: what errors call it.
+        kind: which way it takes.
+        policy: its policy.
+        cells: innermost cells: levels, categories, and the measures that its kind needs:
+            ``value`` (counts), ``numerator`` and ``denominator`` (rates), ``value``, ``largest``,
+            ``second_largest`` and ``n_contributors`` (magnitudes), ``value`` and
+            ``n_contributors`` (modelled).
+        dimensions: as in ``spec.yaml``.
+        successors: ``(from, to)`` codes of earlier geography years.
+        per: factor of a rate.
+        decimals: most decimals of a rate.
+    """
+
+    name: str
+    kind: Kind
+    policy: Policy
+    cells: pandas.DataFrame
+    dimensions: Mapping[str, Mapping[str, Any]]
+    successors: Sequence[Sequence[str]] = ()
+    per: float = 1.0
+    decimals: int = 0
+
+    def spec(self, count: str, relation: str = "additions", **more: Any) -> Spec:
+        """The spec for one of its measures."""
+        document = {
+            "dimensions": dict(self.dimensions),
+            "count": count,
+            "history": {
+                "relation": relation,
+                "successors": [list(pair) for pair in self.successors],
+            },
+            "policy": self.policy.for_tables(self.kind),
+            **more,
+        }
+        return spec_of(document, name=f"policy {self.policy.id} for {self.name}")
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Output that came through the wall.
+
+    Attributes:
+        cells: all cells, totals included: the dimensions, ``value`` (nan when hidden),
+            ``obs_status``, and ``explanation``, which is internal.
+        internal: confidential: one row per hidden cell, see the reference; may be empty.
+        report: confidential: what protection cost and what it could not reach.
+    """
+
+    cells: pandas.DataFrame
+    internal: pandas.DataFrame
+    report: Mapping[str, Any]
 
 
 def require_public(indicator: str, kind: Kind, sources: dict[str, str]) -> None:
@@ -37,33 +110,210 @@ def require_public(indicator: str, kind: Kind, sources: dict[str, str]) -> None:
         )
 
 
-def protect(
-    connection: duckdb.DuckDBPyConnection,
-    policy: Policy,
-    kind: Kind,
-    cells: str,
-    target: str,
-) -> None:
-    """Appends the protected form of the relation ``cells`` to the table ``target``.
-
-    Public output passes as its source published it: the source has applied its own protection.
-
-    Raises:
-        DisclosureError: Z-DIS-001 if the policy is not meant for this kind, Z-DIS-002 if there is
-            no protection for this kind: then nothing is published, rather than something unsafe.
-    """
+def _require_meant(policy: Policy, kind: Kind) -> None:
     if kind not in policy.kinds:
         raise DisclosureError(
             f"policy {policy.id} is not meant for output of kind {kind.value}.",
             remedy=f"It is for {', '.join(sorted(policy.kinds))}; choose another policy.",
         )
-    if kind is not Kind.PUBLIC or policy.method is not Method.AS_PUBLISHED:
+    if (kind is Kind.PUBLIC) != (policy.method is Method.AS_PUBLISHED):
         raise DisclosureError(
             f"there is no protection by {policy.method.value} for output of kind {kind.value}.",
             code="Z-DIS-002",
-            remedy="Leave the indicator out of the release until there is.",
+            remedy="Choose a policy whose method protects this kind.",
         )
+
+
+def pass_public(
+    connection: duckdb.DuckDBPyConnection, policy: Policy, cells: str, target: str
+) -> None:
+    """Appends the relation ``cells`` of public output to the table ``target``.
+
+    The source has applied its own protection.
+
+    Raises:
+        DisclosureError: Z-DIS-001 if the policy is not meant for this kind, Z-DIS-002 if it
+            does not pass figures as published.
+    """
+    _require_meant(policy, Kind.PUBLIC)
     connection.execute(
         f"insert into {target} by name select *, false as is_suppressed, "
         f"cast(null as varchar) as explanation from {cells}"
     )
+
+
+def protect(
+    output: Output,
+    released: Sequence[Released] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Passed:
+    """Protects output that is not public, by the way of its kind.
+
+    Args:
+        released: what was ever published of the same cells, oldest first.
+        progress: gets a line now and then.
+
+    Raises:
+        DisclosureError: Z-DIS-001 if the policy is not meant for this kind, Z-DIS-002 if there is
+            no protection by its method: then nothing is published, rather than something unsafe.
+            As :func:`.protecting.protect_cells` where the guarantee cannot be had.
+    """
+    _require_meant(output.policy, output.kind)
+    ways: Mapping[Kind, Callable[..., Passed]] = {
+        Kind.COUNTS: _counts,
+        Kind.MAGNITUDES: _magnitudes,
+        Kind.RATES: _rates,
+        Kind.MODELLED: _modelled,
+    }
+    return ways[output.kind](output, released, progress)
+
+
+def _protected(
+    output: Output,
+    count: str,
+    released: Sequence[Released],
+    progress: Callable[[str], None] | None,
+    **more: Any,
+) -> Protected:
+    """One table through :func:`protect_cells`.
+
+    Registers mostly gain records; where one also lost some, that assumption would be wrong, and
+    nothing is assumed of how the releases relate.
+    """
+    cells = output.cells
+    try:
+        return protect_cells(cells, output.spec(count, **more), released, progress)
+    except DisclosureError as error:
+        if error.code != CONTRADICTED:
+            raise
+    made = protect_cells(cells, output.spec(count, "free", **more), released, progress)
+    made.report["warnings"].append(
+        "since the last release records went as well as came: no relation is assumed"
+    )
+    return made
+
+
+def _passed(protected: Protected, value: str = "value") -> Passed:
+    import pandas
+
+    cells = protected.table
+    internal = protected.internal
+    names = [one for one in cells.columns if one not in (value, "value", "obs_status")]
+    names = [one for one in names if one != "conf_status"]
+    cells = cells[[*names, value, "obs_status"]].rename(columns={value: "value"})
+    cells["value"] = pandas.to_numeric(cells["value"]).astype(float)
+    if len(internal):
+        why = internal[[*names, "rules"]].rename(columns={"rules": "explanation"})
+        cells = cells.merge(why, on=names, how="left")
+    else:
+        cells = cells.assign(explanation=None)
+    return Passed(cells, internal, protected.report)
+
+
+def _counts(
+    output: Output, released: Sequence[Released], progress: Callable[[str], None] | None
+) -> Passed:
+    return _passed(_protected(output, "value", released, progress))
+
+
+def _magnitudes(
+    output: Output, released: Sequence[Released], progress: Callable[[str], None] | None
+) -> Passed:
+    cells = output.cells.rename(columns={"value": "amount"})
+    made = _protected(
+        replace(output, cells=cells),
+        "n_contributors",
+        released,
+        progress,
+        magnitude={
+            "total": "amount",
+            "largest": "largest",
+            "second": "second_largest",
+            "contributors": "n_contributors",
+        },
+    )
+    return _passed(made, "amount")
+
+
+def _rates(
+    output: Output, released: Sequence[Released], progress: Callable[[str], None] | None
+) -> Passed:
+    """Rates from true values, where numerator and denominator may both be shown.
+
+    What earlier releases showed of a rate is a rate, not its numerator: they do not enter.
+    """
+    import pandas
+
+    parts, reports, names = [], {}, list(output.dimensions)
+    for part in ("numerator", "denominator"):
+        cells = output.cells.assign(**{part: output.cells[part].astype("int64")})
+        one = _protected(replace(output, cells=cells), part, (), progress)
+        exact = protect_cells(cells, _without_protection(output, part))
+        frame = exact.table[names].assign(true=pandas.to_numeric(exact.table["value"]))
+        own = one.table[[*names, "obs_status"]]
+        merged = frame.merge(own, on=names, how="left", validate="one_to_one")
+        spec = output.spec(part)
+        rounding = spec.policy.rounding if spec.policy.method == "round" else None
+        parts.append(
+            Part(
+                merged["true"].to_numpy(dtype=np.float64),
+                (merged["obs_status"] == "A").to_numpy(),
+                rounding,
+            )
+        )
+        reports[part] = one.report
+    rates = protect_rates(
+        parts[0],
+        parts[1],
+        output.spec("value").policy,
+        per=output.per,
+        decimals=output.decimals,
+    )
+    status = np.where(rates.shown, "A", "Q")
+    cells = frame[names].assign(
+        value=rates.values, obs_status=status, explanation=_reasons(rates.reasons)
+    )
+    internal = cells[~rates.shown][[*names, "explanation"]].rename(columns={"explanation": "rules"})
+    return Passed(cells, internal, {**reports, "n_hidden": int((~rates.shown).sum())})
+
+
+def _reasons(texts: Sequence[str]) -> Any:
+    return np.array([text or None for text in texts], dtype=object)
+
+
+def _without_protection(output: Output, count: str) -> Spec:
+    """A spec that adds up and hides nothing: how the totals of true values are made."""
+    spec = output.spec(count)
+    policy = replace(
+        spec.policy,
+        method="suppress",
+        minimum_frequency=1,
+        dominance=None,
+        p_percent=None,
+        group_disclosure=None,
+        income=None,
+    )
+    return replace(spec, policy=policy)
+
+
+def _modelled(
+    output: Output, released: Sequence[Released], progress: Callable[[str], None] | None
+) -> Passed:
+    """Rows of a model: there are no totals, and every row stands by itself."""
+    import pandas
+
+    names = list(output.dimensions)
+    policy = ModelPolicy(**output.policy.protection)
+    made = protect_modelled(
+        output.cells[[*names, "value", "n_contributors"]],
+        policy,
+        n="n_contributors",
+        estimates=["value"],
+        name=output.name,
+    )
+    cells = made.table.assign(explanation=_reasons(made.reasons))
+    cells["value"] = pandas.to_numeric(cells["value"])
+    cells = cells[[*names, "value", "obs_status", "explanation"]]
+    hidden = cells[cells["obs_status"] == "Q"]
+    internal = hidden[[*names, "explanation"]].rename(columns={"explanation": "rules"})
+    return Passed(cells, internal, {"n_hidden": len(hidden)})

@@ -19,6 +19,7 @@ from zicht.gates.engine import GateEngine
 from zicht.gates.model import GateResult
 from zicht.gates.report import render_report, render_text
 from zicht.gates.suites import load_suites
+from zicht.refresh.attacking import FINDINGS, attack_candidate
 from zicht.refresh.checked import note_passed
 from zicht.refresh.contents import table_hashes
 from zicht.refresh.run import (
@@ -227,7 +228,9 @@ def _require_as_built(folder: Path, files: list[dict[str, Any]]) -> None:
 
 
 def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
-    """The candidate: may these very files be published?
+    """The candidate: may these very files be published, beside everything that ever was?
+
+    The attacker goes first; what it found is one of the things that the suites look at.
 
     Raises:
         GateError: Z-GATE-004 with the failing rows.
@@ -242,6 +245,7 @@ def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     _require_as_built(folder, candidate["files"])
     database = folder / DATABASE
     policies = load_policies(settings.policies)
+    attack_candidate(settings, run_id, database, release_id, say)
     _check(
         settings,
         run_id,
@@ -253,6 +257,7 @@ def gate_4(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         parameters={
             "policies": {name: policy.to_parameters() for name, policy in policies.items()},
             "schema": load_schema(settings).column_names(),
+            "findings": str(run_folder(settings, run_id) / FINDINGS),
         },
     )
     _require_as_built(folder, candidate["files"])
