@@ -47,6 +47,8 @@ PROVINCE = "PV29"
 """Zeeland: the smallest in number of inhabitants, at true density."""
 SEED = 7
 LATE, REVISED = "cannabis_sites", "kadaster"
+QUARTERS = {"nhr": 4}
+"""Of this register as many quarters: figures reach no further than the geography year."""
 KEY = "ZICHT_KEY_ZICHT_OP_ONDERMIJNING"
 
 
@@ -72,7 +74,7 @@ def _fetch(settings: Settings, contracts: dict[str, Contract], clock: Clock, say
 
 def recent_periods(contract: Contract, now: datetime) -> list[Period]:
     """The newest periods of which a delivery is due by now: two, or one of a whole year."""
-    wanted = 1 if contract.cadence is Cadence.YEARLY else 2
+    wanted = 1 if contract.cadence is Cadence.YEARLY else QUARTERS.get(contract.source, 2)
     period, due = contract.first_period, []
     while contract.due(period) < now.date():
         due.append(period)
