@@ -524,6 +524,15 @@ def test_rounding_after_an_exact_release_is_held_back_if_it_gives_that_away() ->
     assert caught.value.code == "Z-DIS-040"
 
 
+def test_what_an_earlier_release_printed_cannot_be_taken_back() -> None:
+    loose = protect_cells(cells(COUNTS), spec(policy={"minimum_frequency": 2}))
+    own = spec(history={"relation": "equal"})
+    made = protect_cells(cells(COUNTS), own, [loose.as_released("loose.csv")])
+    assert hidden(made) == set()
+    assert made.report["given_away_before"] == ["A1/c0", "B1/c1"]
+    assert "2 cells are given away by earlier releases alone" in made.report["warnings"][0]
+
+
 @pytest.mark.parametrize(
     ("changed", "code", "says"),
     [

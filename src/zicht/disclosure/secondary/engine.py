@@ -518,11 +518,12 @@ class Search:
         """Hides more until the attack finds nothing.
 
         Args:
-            limit: loss from which on it is not worth going on.
+            limit: loss from which on it is not worth going on; infinite when a safe pattern must
+                come out, also when time is over.
 
         Returns:
-            a safe pattern, or None when it would lose more than the limit, and how many targets
-            the given pattern missed.
+            a safe pattern, or None when it would lose more than the limit or time ran out, and how
+            many targets the given pattern missed.
         """
         missed = self.attack(hidden)
         first, turns = len(missed), 0
@@ -537,7 +538,7 @@ class Search:
                 hidden = self.widen(hidden, missed)
             else:
                 hidden = self.repair(hidden, missed)
-            if self.loss(hidden) >= limit:
+            if self.loss(hidden) >= limit or (np.isfinite(limit) and self.left() < 0):
                 return None, first
             missed = self.attack(hidden)
         return hidden, first
