@@ -24,9 +24,7 @@ def policy(
     base = 100.0 if method is Method.ROUND else None
     least = None if method is Method.AS_PUBLISHED else 10
     levels = ("municipality",)
-    return Policy(
-        "p", frozenset({kind}), method, least, base, levels, "b", {"nl": "x"}, protection
-    )
+    return Policy("p", frozenset({kind}), method, least, base, levels, "b", {"nl": "x"}, protection)
 
 
 @pytest.fixture
