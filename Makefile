@@ -11,10 +11,10 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-bulk bench-soak up lint format clean
+.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack up lint format clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(CURDIR)/.uv/bin/uv:
 	$(PYTHON) -m venv .uv
@@ -52,6 +52,12 @@ bench-bulk: setup ## 400 archived deliveries at once: how many refreshes follow
 
 bench-soak: setup ## 500 random deliveries, a third faulty, killed at random ten times
 	$(RUN) python bench/soak.py
+
+bench-disclosure: setup ## protection of large tables beside what other tools make of them, attacked
+	cd bench && $(RUN) python disclosure.py $(CASES)
+
+bench-attack: setup ## the attacker on tables of 7,455 and 70,455 cells
+	$(RUN) python bench/attack.py
 
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)

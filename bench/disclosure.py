@@ -44,7 +44,7 @@ NAIVE = {"protection": "interval", "attacker": "naive"}
 INTERVAL = {"protection": "interval", "attacker": "informed"}
 HEAD = (
     f"{'table':30} {'secondary':>9} {'mass':>8} {'bound':>8} {'wall s':>6} {'cpu s':>6} {'MB':>5} "
-    f"{'exact':>5} {'short':>6} {'aim':>6}"
+    f"{'exact':>5} {'short':>9} {'aim':>6}"
 )
 ZICHT = [str(Path(sys.executable).with_name("zicht"))]
 
@@ -79,11 +79,11 @@ class Run:
         short = "-"
         if self.policy["protection"] == "interval":
             unmet = {json.dumps(one["cell"]) for one in report["unmet"]}
-            short = f"{self.findings('narrow')}/{len(unmet)}"
+            short = f"{self.findings('narrow')}/{len(unmet)}/{report['n_never_one']}"
         bound = "-" if report["lower_bound"] is None else f"{report['lower_bound']:,.0f}"
         return (
             f"{self.case:30} {report['n_secondary']:9,} {report['mass']:8,} {bound:>8} "
-            f"{self.seconds:6.1f} {self.cpu:6.1f} {self.megabytes:5.0f} {exact:5} {short:>6} "
+            f"{self.seconds:6.1f} {self.cpu:6.1f} {self.megabytes:5.0f} {exact:5} {short:>9} "
             f"{self.policy.get('seconds', 60):6}"
         )
 
@@ -151,7 +151,8 @@ def run(
     if policy["protection"] == "interval":
         flags = own / "primary.csv"
         internal = duckdb.read_parquet(str(own / "internal.parquet")).df()
-        internal[internal["kind"] == "primary"][list(table.dimensions)].to_csv(flags, index=False)
+        internal["is_primary"] = (internal["kind"] == "primary").astype(int)
+        internal[[*table.dimensions, "is_primary"]].to_csv(flags, index=False)
         command += ["--flags", str(flags)]
     result.attack_status, result.attack_seconds, *_, output = timed(command)
     if (own / "attack.json").exists():
@@ -295,7 +296,10 @@ def main() -> int:
         first = given_tables(folder)
         large = large_tables(folder)
         then = vintages(folder)
-    print("\nshort: targets that the attack finds unmet / that cannot be met whatever is hidden")
+    print(
+        "\nshort: targets that the attack finds unmet / that cannot be met whatever is hidden /\n"
+        "cells whose lowest attainable value is more than 1 (PEERS.md counts these as short)"
+    )
     print("\nOther tools, each on its own table (PEERS.md):")
     print("\n".join(peers()))
     comparable = [one for one in first if one.case in ("A exact, informed", "A interval, informed")]
