@@ -202,6 +202,14 @@ class TestFirstRelease:
         }
 
 
+def cautious(folder: Path) -> Mapping[str, Policy]:
+    """The policies, where a change that tells of a few records is held back."""
+    policies = load_policies(folder)
+    default = policies["default"]
+    protection = {**default.protection, "small_changes": "hold"}
+    return {**policies, "default": replace(default, protection=protection)}
+
+
 class TestRevision:
     def test_late_records_open_nothing(self, home: Settings, deliveries: Path) -> None:
         before = observations(home, f"indicator_id = '{ENTITIES}'")
@@ -217,6 +225,19 @@ class TestRevision:
         assert not [f for one in attacks for f in one["findings"] if f["severity"] == "fail"]
         # Three late records can be read off the totals; the reviewers are told.
         assert any("nothing_to_judge" in line or "late records" in line for line in said)
+
+    def test_a_revision_that_tells_of_single_records_can_be_held(
+        self, home: Settings, deliveries: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Policy holds three late records back: the figures stay as they were, nothing stops."""
+        monkeypatch.setattr(protecting, "load_policies", cautious)
+        before = current_release(home)
+        deliver_more(home, deliveries, 3)
+        said = refresh_again(home, "second", fixed_clock(LATER))
+        assert any(f"held back {ENTITIES}@{QUARTER}, the figures of" in line for line in said)
+        assert current_release(home) == before
+        held = read_json(home.runs / "second" / "disclosure" / f"{ENTITIES}@{QUARTER}.json")
+        assert "Z-DIS-041" in held["held"]
 
     def test_what_did_not_change_is_not_protected_anew(
         self, home: Settings, deliveries: Path

@@ -292,3 +292,17 @@ def test_as_a_program(home: Path) -> None:
     wrong = zicht("gates", "nothing", home=home)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("Z-USE-003: ")
+
+
+def test_an_attack_that_finds_something_ends_with_a_status_of_its_own(tmp_path: Path) -> None:
+    """What a script relies on, so through the real entry point."""
+    table = tmp_path / "protected.csv"
+    table.write_text(
+        "mun,value,obs_status,conf_status\nA,,Q,C\nB,25,A,F\nTotal,40,A,F\n", encoding="utf-8"
+    )
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("{dimensions: {mun: {total: Total}}, count: n}\n", encoding="utf-8")
+    arguments = ("attack", table, "--spec", spec, "--report", tmp_path / "report.json")
+    result = zicht(*map(str, arguments), home=tmp_path)
+    assert result.returncode == 14, result.stdout + result.stderr
+    assert "NOT SAFE" in result.stdout

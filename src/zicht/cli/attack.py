@@ -78,7 +78,7 @@ def attack(
         attack,
         canary_findings,
         load_spec,
-        read_table,
+        read_tables,
         render,
         search_canaries,
     )
@@ -96,12 +96,13 @@ def attack(
     rules = load_spec(spec)
     newest = str(files[0])
     tables = [
-        read_table(path, rules, structure=structure, vintage=vintage)
+        table
         for path, vintage in [
             (files[0], newest),
             *((path, newest) for path in linked or []),
             *((path, str(path)) for path in files[1:]),
         ]
+        for table in read_tables(path, rules, structure=structure, vintage=vintage)
     ]
     found = attack(
         tables,

@@ -118,7 +118,8 @@ def main() -> None:
     # What is confidential is not for everybody on this machine to read.
     os.umask(0o027)
     try:
-        app(standalone_mode=False)
+        # Without click's own ending, a command that leaves with a status returns it.
+        sys.exit(app(standalone_mode=False) or 0)
     except ZichtError as error:
         _tell_stderr(f"{error.code}: {error.message}")
         if error.remedy:
@@ -135,8 +136,6 @@ def main() -> None:
         sys.exit(StorageError.exit_status)
     except typer.Abort:
         sys.exit(130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except Exception as error:
         # click's own complaints about arguments carry a show method and an exit code.
         if hasattr(error, "show") and hasattr(error, "exit_code"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from zicht.catalogue import TOTAL, Catalogue, Mart
 from zicht.contracts import load_contracts
 from zicht.disclosure.policies import Kind, Policy, load_policies
-from zicht.disclosure.protecting import Released
+from zicht.disclosure.protecting import HeldBackError, Released
 from zicht.disclosure.wall import Output, Passed, pass_public, protect, require_public
 from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.files import read_json, write_json
@@ -148,18 +149,34 @@ def _through_the_wall(
     register: Sequence[Entry],
     folder: Path,
     say: Say,
-) -> pd.DataFrame:
-    """The rows of a release for one table; what is internal goes to the folder of the run."""
+) -> tuple[pd.DataFrame, str] | None:
+    """The rows of a release for one table, and the digest of what they were made of.
+
+    What is internal goes to the folder of the run. A table that policy holds back keeps the figures
+    of the last release, or is left out when there are none: it stops no other one.
+    """
     before = published_before(table, register)
-    if before and before[-1].digest == table.digest():
-        return release_rows(table, _again(table, before[-1]), regions)
-    years = [one.geo_year for one in before]
-    output = _output(table, _successors(connection, years, settings.geo_year))
+    last = before[-1] if before else None
+    if last and last.digest == table.digest():
+        return release_rows(table, _again(table, last), regions), last.digest
+    output = _output(
+        table, _successors(connection, [b.geo_year for b in before], settings.geo_year)
+    )
     tied = [_released(table, one) for one in before] if table.is_additive else []
-    passed = protect(output, tied)
+    try:
+        passed = protect(output, tied)
+    except HeldBackError as error:
+        (folder / INTERNAL).mkdir(parents=True, exist_ok=True)
+        write_json(folder / INTERNAL / f"{table.name}.json", {"held": str(error)})
+        if last is None:
+            say(f"  held back {table.name}, it is left out: {error}")
+            return None
+        say(f"  held back {table.name}, the figures of {last.release_id} stay: {error}")
+        held = replace(table, common=last.common, missing=())
+        return release_rows(held, _again(held, last), regions), last.digest
     _keep(connection, passed, folder / INTERNAL, table.name)
     say(f"  {table.name}: {int((passed.cells['obs_status'] == 'Q').sum())} cells hidden")
-    return release_rows(table, passed.cells, regions)
+    return release_rows(table, passed.cells, regions), table.digest()
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, passed: Passed, folder: Path, name: str) -> None:
@@ -208,10 +225,12 @@ def protect_marts(
                 continue
             relation = f"w.main.{quoted(mart.name)}"
             for table in mart_tables(connection, relation, mart, policy, regions):
-                rows = _through_the_wall(
+                passed = _through_the_wall(
                     settings, connection, table, regions, register, folder, say
                 )
-                protection[table.name] = table.digest()
+                if passed is None:
+                    continue
+                rows, protection[table.name] = passed
                 connection.register("passed", rows)
                 connection.execute("insert into protected by name select * from passed")
                 connection.unregister("passed")
@@ -221,7 +240,8 @@ def protect_marts(
                     f"select *, false as is_suppressed, null as explanation from ({query})"
                 )
         connection.execute(
-            "copy (select * from protected "
+            # Why a cell is hidden is internal, and no figure: it makes no other release.
+            "copy (select * exclude (explanation) from protected "
             "order by indicator_id, region_code, breakdown, reference_period) "
             f"to {literal(str(target))} (format parquet, compression zstd)"
         )

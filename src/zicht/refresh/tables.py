@@ -250,7 +250,8 @@ class PublishedBefore:
         release_id: the release.
         geo_year: its geography year.
         digest: of the :class:`MartTable` that it was made from.
-        cells: ``region_code``, the breakdown, ``value``, ``obs_status``, ``conf_status``.
+        cells: ``region_code``, ``breakdown``, ``value``, ``obs_status``, ``conf_status``.
+        common: what was the same for all its cells: vintage, known_at, ….
         structure: which region lies in which, as the sidecar of ``zicht protect``.
     """
 
@@ -258,6 +259,7 @@ class PublishedBefore:
     geo_year: int
     digest: str
     cells: pd.DataFrame
+    common: Mapping[str, Any]
     structure: pd.DataFrame
 
 
@@ -271,36 +273,39 @@ def published_before(table: MartTable, entries: Sequence[Entry]) -> list[Publish
         if table.name not in entry.protection:
             continue
         with duckdb.connect(str(entry.database), read_only=True) as connection:
-            cells = connection.execute(
-                f"""
-                select region_code, breakdown, value, obs_status, conf_status
-                from observations
-                where indicator_id = {literal(table.mart.indicator["id"])}
-                    and reference_period = {literal(table.reference_period)}
-                    and obs_status not in ('O', 'M')
-                order by all
-                """
-            ).df()
-            regions = read_regions(connection, "regions", entry.geo_year)
-        if found and cells.equals(found[-1].cells):
-            found[-1] = PublishedBefore(
-                entry.release_id,
-                entry.geo_year,
-                entry.protection[table.name],
-                cells,
-                found[-1].structure,
-            )
-            continue
-        found.append(
-            PublishedBefore(
-                entry.release_id,
-                entry.geo_year,
-                entry.protection[table.name],
-                cells,
-                _structure(regions, set(cells[REGION]), table.chains),
-            )
-        )
+            one = _read_published(connection, table, entry)
+        if found and one.cells.equals(found[-1].cells):
+            found.pop()
+        found.append(one)
     return found
+
+
+def _read_published(
+    connection: duckdb.DuckDBPyConnection, table: MartTable, entry: Entry
+) -> PublishedBefore:
+    where = (
+        f"indicator_id = {literal(table.mart.indicator['id'])} "
+        f"and reference_period = {literal(table.reference_period)} "
+        "and obs_status not in ('O', 'M')"
+    )
+    cells = connection.execute(
+        "select region_code, breakdown, value, obs_status, conf_status from observations "
+        f"where {where} order by all"
+    ).df()
+    common = connection.execute(
+        "select min(vintage) as vintage, min(geo_year) as geo_year, min(known_at) as known_at, "
+        "min(lag_days) as lag_days, bool_or(contains(obs_flags, 'provisional')) as is_provisional, "
+        f"bool_or(contains(obs_flags, 'estimated')) as is_estimated from observations where {where}"
+    ).df()
+    regions = read_regions(connection, "regions", entry.geo_year)
+    return PublishedBefore(
+        entry.release_id,
+        entry.geo_year,
+        entry.protection[table.name],
+        cells,
+        {name: common[name].iloc[0] for name in common.columns},
+        _structure(regions, set(cells[REGION]), table.chains),
+    )
 
 
 def _structure(regions: Regions, there: set[str], chains: Sequence[Sequence[str]]) -> pd.DataFrame:
