@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack up lint format clean
+.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-disclosure: setup ## protection of large tables beside what other tools ma
 
 bench-attack: setup ## the attacker on tables of 7,455 and 70,455 cells
 	$(RUN) python bench/attack.py
+
+bench-properties: setup ## many random tables: what Protect made, attacked
+	ZICHT_PROPERTY_EXAMPLES=20 $(RUN) pytest -q tests/attack/test_protect_against_attack.py
 
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)
