@@ -24,6 +24,7 @@ from zicht.disclosure.secondary.lines import (
     rooms,
 )
 from zicht.disclosure.secondary.master import solve_master
+from zicht.disclosure.secondary.mend import CHEAP, MOVED, Patch, mend, trim
 from zicht.disclosure.secondary.probe import (
     LARGE,
     Proofs,
@@ -53,6 +54,7 @@ SLACK = 1e-7
 GAP = 1e-4
 REGION = 900
 PATIENCE = 12
+HURRY = 0.4
 
 
 @dataclass
@@ -152,8 +154,10 @@ class Search:
         self.unmet: dict[int, Unmet] = {}
         self.infeasible: list[int] = []
         self.near = Vicinity(self.system, self.shown, reach=60)
-        self.wide = Vicinity(self.system, self.shown, reach=1200, keep=False)
+        far = 1200 if system.size <= 2 * LARGE else 300
+        self.wide = Vicinity(self.system, self.shown, reach=far, keep=False)
         self.most: Single | None = None
+        self.whole: Patch | None = None
         self.clock: dict[str, float] = {}
 
     def left(self) -> float:
@@ -177,11 +181,11 @@ class Search:
         proven = self.proofs.holds(hidden, len(self.targets))
         return np.flatnonzero(active & ~proven)
 
-    def prove(self, hidden: Bools) -> Ints:
+    def prove(self, hidden: Bools, until: float = np.inf) -> Ints:
         """Targets that pooled movements do not prove."""
         t = time.monotonic()
         open_ = self.open_targets(hidden)
-        while len(open_) > 12:
+        while len(open_) > 12 and time.monotonic() < until:
             before = len(open_)
             seeds = [int(seed) for seed in self.rng.integers(2**31, size=2)]
             large = hidden.sum() > LARGE
@@ -194,15 +198,20 @@ class Search:
             proven = self.proofs.holds(hidden, len(self.targets))
             open_ = open_[~proven[open_]]
             # a target on its own costs less than its share of one more pooled program
-            if before - len(open_) < max(8, hidden.sum() / 300):
+            if before - len(open_) < max(8, hidden.sum() / (120 if large else 300)):
                 break
         self.spend("pooled", t)
         return open_
 
-    def attack(self, hidden: Bools) -> Ints:
-        """Targets that the pattern does not meet; rows that forbid it are added to the pool."""
-        open_ = self.prove(hidden)
-        if not len(open_):
+    def attack(self, hidden: Bools, until: float = np.inf, deep: bool = True) -> Ints:
+        """Targets that the pattern does not meet; rows that forbid it are added to the pool.
+
+        Args:
+            until: moment of the monotonic clock; what is not decided by then counts as not met.
+            deep: decide every target; otherwise what its vicinity leaves open counts as not met.
+        """
+        open_ = self.prove(hidden, until)
+        if not len(open_) or time.monotonic() > until:
             return open_
         t = time.monotonic()
         few = len(open_) < 24
@@ -210,7 +219,7 @@ class Search:
         missed: list[int] = []
         rows: list[tuple[int, Ints, Floats]] = []
         for lost, found, proofs in share(
-            lambda part: self.inspect(hidden, part), halves, self.processes
+            lambda part: self.inspect(hidden, part, until, deep), halves, self.processes
         ):
             missed += lost
             rows += found
@@ -220,7 +229,7 @@ class Search:
         return np.array(missed, dtype=np.int64)
 
     def inspect(
-        self, hidden: Bools, open_: Ints
+        self, hidden: Bools, open_: Ints, until: float, deep: bool
     ) -> tuple[list[int], list[tuple[int, Ints, Floats]], Proofs]:
         """Decides each of these targets: missed (with a row) or proven (with a movement)."""
         targets, proofs = self.targets, Proofs()
@@ -229,12 +238,17 @@ class Search:
         rows: list[tuple[int, Ints, Floats]] = []
         rest = []
         for target in open_:
+            if time.monotonic() > until:
+                missed.append(int(target))
+                continue
             row = self.near_row(self.near, int(target), pattern)
             if row is None:
                 rest.append(target)
             else:
                 missed.append(int(target))
                 rows.append(row)
+        if not deep:
+            return missed + [int(target) for target in rest], rows, proofs
         todo = np.array(rest, dtype=np.int64)
         done = np.zeros(len(targets), dtype=bool)
         whole: Single | None = None
@@ -244,6 +258,10 @@ class Search:
             for target in todo:
                 cell = int(targets.cell[target])
                 if done[target]:
+                    continue
+                if time.monotonic() > until:
+                    if not region:
+                        missed.append(int(target))
                     continue
                 if region and not inner[cell]:
                     around = self.near.region(cell, hidden, region)
@@ -375,7 +393,9 @@ class Search:
             self.infeasible.append(cell)
         else:
             self.shown[cell] = True
-            self.most = None
+            for model in (self.most, self.whole):
+                if model is not None:
+                    model.freeze(cell)
 
     def lower_to(self, target: int, reach: float, lines: bool = True) -> None:
         """Makes do with a shorter movement, and says so; ``lines`` renews its rows."""
@@ -525,23 +545,98 @@ class Search:
             a safe pattern, or None when it would lose more than the limit or time ran out, and how
             many targets the given pattern missed.
         """
-        missed = self.attack(hidden)
-        first, turns = len(missed), 0
+        urgent = not np.isfinite(limit)
+        # the cover is given part of the time; then every target that is left is mended by itself
+        until = time.monotonic() + HURRY * max(self.left(), 0.0)
+        deep = hidden.sum() <= LARGE or not urgent
+        known = len(self.pool.merge()[1])
+        missed = self.attack(hidden, until, deep)
+        first, turns, late = len(missed), 0, False
         while len(missed):
             turns += 1
             # a cell that turned out to be unguardable is published
             hidden = hidden & ~self.shown
+            learnt, known = len(self.pool.merge()[1]) - known, len(self.pool.merge()[1])
+            late = late or time.monotonic() > until or turns > PATIENCE
+            late = late or (not deep and learnt < 0.1 * len(missed))
             if np.array_equal(hidden, ~self.shown):
                 for target in missed:
                     self.give_up(int(target), force=True)
-            elif turns > PATIENCE or (turns > 2 and self.left() < 0):
-                hidden = self.widen(hidden, missed)
+            elif late:
+                hidden = self.mend(hidden, missed, urgent)
             else:
                 hidden = self.repair(hidden, missed)
-            if self.loss(hidden) >= limit or (np.isfinite(limit) and self.left() < 0):
+            if self.loss(hidden) >= limit or (not urgent and self.left() < 0):
                 return None, first
-            missed = self.attack(hidden)
-        return hidden, first
+            missed = self.open_targets(hidden) if late else self.attack(hidden, until, deep)
+        return self.trim(hidden), first
+
+    def trim(self, hidden: Bools) -> Bools:
+        """Shows again what the known movements do not need."""
+        return trim(hidden, self.demand.hidden, self.demand.weight, self.targets, self.proofs)
+
+    def mend(self, hidden: Bools, missed: Ints, urgent: bool) -> Bools:
+        """Hides the cheapest movement of each target, each on its own; ends when all are proven.
+
+        Args:
+            urgent: go on when time is over.
+        """
+        t = time.monotonic()
+        soon, until = t + 0.4 * self.left(), np.inf if urgent else t + self.left()
+        missed = missed[hidden[self.targets.cell[missed]]]
+        halves = np.array_split(missed, 2) if len(missed) > 50 else [missed]
+        failed: list[int] = []
+        result = hidden.copy()
+        for wider, proofs, lost in share(
+            lambda part: mend(
+                self.system,
+                hidden,
+                self.shown,
+                self.demand.weight,
+                self.targets,
+                part,
+                self.near,
+                soon,
+                until,
+            ),
+            halves,
+            self.processes,
+        ):
+            result |= wider
+            self.proofs.extend(proofs)
+            failed += lost
+        self.spend("mend", t)
+        for target in failed:
+            if time.monotonic() > until:
+                break
+            result = self.mend_far(result, target)
+        return result
+
+    def mend_far(self, hidden: Bools, target: int) -> Bools:
+        """Looks for a movement among all cells; a target that has none is given up."""
+        targets, cell = self.targets, int(self.targets.cell[target])
+        if targets.settled[target] or self.shown[cell]:
+            return hidden
+        t = time.monotonic()
+        price = np.where(hidden, 0.0, self.demand.weight) + CHEAP
+        if self.whole is None:
+            self.whole = Patch(self.system, np.flatnonzero(~self.shown), price)
+        self.whole.cheapen(price)
+        tried = [
+            self.whole.move(cell, way, float(targets.need[target])) for way in self.ways(target)
+        ]
+        found = [one for one in tried if one is not None]
+        if not found:
+            self.spend("mend_far", t)
+            self.give_up(target, force=True)
+            return hidden & ~self.shown
+        shift = min(found, key=lambda one: one[0])[1]
+        hidden = hidden.copy()
+        hidden[self.whole.cells[np.abs(shift) > MOVED]] = True
+        mine = np.flatnonzero(hidden[targets.cell] & ~targets.settled)
+        harvest(self.system, self.whole.cells, shift, targets, mine, self.whole.where, self.proofs)
+        self.spend("mend_far", t)
+        return hidden
 
     def clip(self) -> None:
         """Targets beyond what is known of the cell itself cannot be had."""

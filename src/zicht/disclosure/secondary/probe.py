@@ -150,7 +150,8 @@ def harvest(
     at = where[targets.cell[open_]]
     side, need = targets.side[open_], targets.need[open_]
     movement = np.where(side == EITHER, np.abs(full[at]), side * full[at])
-    found = movement >= need - TOLERANCE
+    # a target elsewhere has no place among these cells
+    found = (at >= 0) & (movement >= need - TOLERANCE)
     order = np.argsort(label, kind="stable")
     bounds = np.searchsorted(label[order], np.arange(label.max() + 2))
     hit = np.flatnonzero(found)
@@ -190,6 +191,12 @@ class Single:
             solver="simplex",
             simplex_strategy=4,
         )
+
+    def freeze(self, cell: int) -> None:
+        """Takes a cell out: it stands still from here on."""
+        k = int(self.where[cell])
+        self.down[k] = self.up[k] = 0.0
+        self.model.changeColBounds(k, 0.0, 0.0)
 
     def move(self, cell: int, side: int, need: float) -> tuple[float, Floats, Floats]:
         """Farthest the cell moves to a side, at most ``need``.
