@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import altair
-import duckdb
 import pandas as pd
 import yaml
 from disclosure_tables import (
@@ -35,6 +34,10 @@ from disclosure_tables import (
     quarters,
     redivided,
 )
+
+from zicht.disclosure.reading import read_columns
+from zicht.disclosure.spec import load_spec
+from zicht.disclosure.tables import build_table
 
 PROJECT = Path(__file__).resolve().parents[1]
 SDC = Path(os.environ.get("ZICHT_SDC") or PROJECT.parent / "shared" / "data" / "sdc")
@@ -113,6 +116,15 @@ def timed(command: Sequence[str]) -> tuple[int, float, float, float, str]:
     )
 
 
+def primary_cells(cells: Path, spec: Path) -> pd.DataFrame:
+    """All cells of a table, and whether the threshold makes each a primary one."""
+    known = load_spec(spec)
+    table = build_table(read_columns(cells), known, cells.name)
+    count = table.count.ravel()
+    small = (count > 0) & (count < known.policy.minimum_frequency)
+    return pd.DataFrame({**table.key_columns(), "is_primary": small.astype(int)})
+
+
 def run(
     case: str,
     table: Table,
@@ -134,8 +146,6 @@ def run(
     result.spec.write_text(yaml.safe_dump(spec, sort_keys=False))
     command = [*ZICHT, "protect", str(cells), "--spec", str(result.spec)]
     command += ["--out", str(result.protected), "--report", str(own / "report.json")]
-    if policy["protection"] == "interval":
-        command += ["--explain", str(own / "internal.parquet")]
     for earlier in released:
         command += ["--released", str(earlier.protected)]
     result.status, result.seconds, result.cpu, result.megabytes, output = timed(command)
@@ -150,9 +160,7 @@ def run(
     command += ["--knowledge", policy.get("attacker", "informed")]
     if policy["protection"] == "interval":
         flags = own / "primary.csv"
-        internal = duckdb.read_parquet(str(own / "internal.parquet")).df()
-        internal["is_primary"] = (internal["kind"] == "primary").astype(int)
-        internal[[*table.dimensions, "is_primary"]].to_csv(flags, index=False)
+        primary_cells(cells, result.spec).to_csv(flags, index=False)
         command += ["--flags", str(flags)]
     result.attack_status, result.attack_seconds, *_, output = timed(command)
     if (own / "attack.json").exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from support import PROJECT
 from zicht.attacker import (
     Kind,
+    Structure,
     attack,
     load_spec,
     make_table,
@@ -26,10 +28,12 @@ from zicht.attacker import (
     read_structure,
     read_table,
     render,
+    search_canaries,
     tables_of_release,
 )
 from zicht.cli.attack import FOUND
 from zicht.cli.attack import attack as command
+from zicht.disclosure.spec import spec_of as protector_spec
 from zicht.errors import AttackError, UsageError, ZichtError
 
 SOURCE = PROJECT / "src" / "zicht"
@@ -429,3 +433,257 @@ def test_tables_of_a_release(tmp_path: Path) -> None:
     (tmp_path / "c.duckdb").write_bytes(b"no release")
     with pytest.raises(AttackError, match="is not a release"):
         tables_of_release(tmp_path / "c.duckdb")
+
+
+# What the two must agree on, and what a file may not do ----------------------------------------
+
+
+def test_what_a_spec_leaves_out_means_the_same_to_protector_and_attacker() -> None:
+    for magnitude in (None, {"total": "t", "largest": "l", "second": "s", "contributors": "n"}):
+        body = {"dimensions": {"a": None, "b": {}, "c": {"total": None}}, "count": "n"}
+        body |= {} if magnitude is None else {"magnitude": magnitude}
+        ours, theirs = parse_spec(body), protector_spec(body)
+        assert [(d.name, d.hierarchies, d.total, d.additive) for d in ours.dimensions] == [
+            (d.name, d.hierarchies, d.total, d.additive) for d in theirs.dimensions
+        ]
+        policy = theirs.policy
+        assert ours.p_percent == (None if magnitude is None else policy.p_percent.p)
+        assert (ours.minimum_frequency, ours.publish_zeros, ours.protection, ours.attacker) == (
+            policy.minimum_frequency,
+            policy.publish_zeros,
+            policy.protection,
+            policy.attacker,
+        )
+        assert (ours.small_changes, ours.rounding_base, ours.relation, ours.successors) == (
+            policy.small_changes,
+            0,
+            theirs.history.relation,
+            theirs.history.successors,
+        )
+        rounds = {**body, "policy": {"method": "round"}}
+        base, mode = parse_spec(rounds).rounding_base, parse_spec(rounds).rounding_mode
+        assert (base, mode) == (policy.rounding.base, policy.rounding.mode)
+
+
+WRONG_SPECS = {
+    "key": ("policy: {protectoin: interval}", "Did you mean 'protection'?"),
+    "top key": ("polcy: {}", "Did you mean 'policy'?"),
+    "dimension key": ("dimensions: {a: {totl: X}}", "Did you mean 'total'?"),
+    "zeros": ('policy: {publish_zeros: "no"}', "true or false"),
+    "additive": ('dimensions: {a: {additive: "false"}}', "true or false"),
+    "infinite": ("policy: {minimum_frequency: .inf}", "from 0 to"),
+    "nan": ("policy: {minimum_frequency: .nan}", "from 0 to"),
+    "huge": ("policy: {minimum_frequency: 1.0e+300}", "from 0 to"),
+    "date": ("count: 2024-13-45", "Correct the file"),
+    "deep": ("[" * 20_000 + "]" * 20_000, "Correct the file"),
+    "octal codes": ("history: {successors: [[0363, 0400]]}", "in quotes"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SPECS)
+def test_a_spec_that_is_wrong_is_not_attacked_with_weaker_rules(tmp_path: Path, case: str) -> None:
+    text, remedy = WRONG_SPECS[case]
+    whole = text if "dimensions" in text or text[0] == "[" else f"dimensions: {{a: }}\n{text}"
+    (tmp_path / "spec.yaml").write_text(whole, encoding="utf-8")
+    with pytest.raises(AttackError) as caught:
+        load_spec(tmp_path / "spec.yaml")
+    assert caught.value.code == "Z-ATT-002"
+    assert remedy in (caught.value.remedy or "")
+    assert len(caught.value.message) < 500
+
+
+def test_successors_stand_in_a_file_or_in_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "recast.csv").write_text("from,to\n0363,0400\n", encoding="utf-8")
+    inline = {"dimensions": {"a": None}, "history": {"successors": [["0363", "0400"]]}}
+    beside = {"dimensions": {"a": None}, "history": {"successors": "recast.csv"}}
+    assert parse_spec(inline).successors == (("0363", "0400"),)
+    assert parse_spec(beside, folder=tmp_path).successors == (("0363", "0400"),)
+
+
+def test_a_name_is_no_pattern(folder: Path) -> None:
+    odd = folder / "year=[12]"
+    odd.mkdir()
+    leaky = columns_of(world(), {("m0", "cat0")})
+    write_structure(odd / "s.csv")
+    spec = load_spec(folder / "spec.yaml")
+    for ending in ("csv", "parquet"):
+        for name, columns in (("[p]?.", leaky), ("px.", columns_of(world(), SAFE))):
+            write_rows(odd / f"{name}csv", columns)
+            if ending == "parquet":
+                rows = odd / "rows"
+                (odd / f"{name}csv").rename(rows)
+                with duckdb.connect() as connection:
+                    source = str(rows).replace("[", "[[]")
+                    connection.execute(
+                        f"copy (from read_csv('{source}', hive_partitioning = false)) "
+                        f"to '{odd / name}parquet' (format parquet)"
+                    )
+        table = read_table(odd / f"[p]?.{ending}", spec, structure=odd / "s.csv")
+        assert attack([table]).count(Kind.EXACT) == 1
+        assert table.ignored == ()
+    hits = search_canaries([odd / "[p]?.parquet"], ["cat0"])
+    assert {Path(hit.path).name for hit in hits} == {"[p]?.parquet"}
+
+
+INPUTS = ("protected.csv", "spec.yaml", "protected.structure.csv", "recast.csv", "flags.csv")
+NO_FILES = ("same.json", "link.json", "lost.json", "pipe", "box", "no/report.json")
+
+
+@pytest.mark.parametrize("name", [*INPUTS, *NO_FILES])
+def test_the_report_is_written_over_nothing(folder: Path, name: str) -> None:
+    spec_of(history={"successors": "recast.csv"})(folder)
+    (folder / "recast.csv").write_text("from,to\n", encoding="utf-8")
+    write_rows(folder / "flags.csv", {"mun": ["m0"], "cat": ["cat0"], "is_primary": ["true"]})
+    os.link(folder / "protected.csv", folder / "same.json")
+    (folder / "link.json").symlink_to(folder / "elsewhere")
+    (folder / "elsewhere").write_text("{}", encoding="utf-8")
+    (folder / "lost.json").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "pipe")
+    (folder / "box").mkdir()
+
+    def seen() -> dict[str, Any]:
+        return {
+            one.name: one.read_bytes() if one.is_file() else one.lstat().st_mode
+            for one in folder.iterdir()
+        }
+
+    before = seen()
+    rest = ("--spec", folder / "spec.yaml", "--flags", folder / "flags.csv")
+    answer = run(folder / "protected.csv", *rest, "--report", folder / name)
+    assert isinstance(answer.exception, UsageError), answer.output
+    assert answer.exception.code == "Z-ATT-020"
+    assert seen() == before
+
+
+def test_a_table_that_says_nothing_is_no_safe_table(folder: Path) -> None:
+    spec = load_spec(folder / "spec.yaml")
+    path = folder / "protected.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for text, says in (
+        (lines[0] + "\n", "holds no cells"),
+        ("", "it is empty"),
+        ("mun,cat,value,value,obs_status\nm0,cat0,,3,Q\n", "'value' stands there twice"),
+        (lines[0] + "\nm0,cat0,3\n", "row 1 below the header has 3 fields"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(AttackError) as caught:
+            read_table(path, spec)
+        assert (caught.value.code, says in caught.value.message) == ("Z-ATT-001", True)
+
+
+def test_what_was_not_looked_at_is_said() -> None:
+    columns = columns_of(world(), SAFE)
+    columns["freq"] = ["1"] * len(columns["value"])
+    cells = list(zip(columns["mun"], columns["cat"], strict=True))
+    for cell, value in ((("m0", "cat0"), None), (("m0", "Total"), "13")):
+        columns["value"][cells.index(cell)] = value
+        columns["obs_status"][cells.index(cell)] = "M"
+    structure = publish(world(), set()).structure
+    report = attack([make_table(columns, parse_spec(document(world().dims)), structure)])
+    (table,) = report.to_json()["tables"]
+    assert (table["n_unknown"], table["n_unused"], table["ignored"]) == (2, 1, ["freq"])
+    text = flowing(render(report))
+    assert "not looked at: the columns freq" in text
+    assert "1 of these are printed and were not used" in text
+
+
+def test_a_zero_that_may_not_be_shown_is_found() -> None:
+    columns = {"a": ["A", "B", "Total"], "value": ["0", "40", "40"], "obs_status": ["A"] * 3}
+    for publish_zeros, kinds in ((True, []), (False, [Kind.SHOWN_SMALL])):
+        body = {"dimensions": {"a": None}, "policy": {"publish_zeros": publish_zeros}}
+        report = attack([make_table(columns, parse_spec(body))])
+        assert [one.kind for one in report.failures] == kinds
+
+
+def test_a_total_is_at_most_all_parts_that_do_not_add_up() -> None:
+    values = {"A": (24, 20, None), "B": (34, 20, None), "Total": (58, 40, 18)}
+    rows = [
+        (mun, offence, own)
+        for mun, three in values.items()
+        for offence, own in zip(("Total", "t", "v"), three, strict=True)
+    ]
+    columns = {
+        "mun": [row[0] for row in rows],
+        "offence": [row[1] for row in rows],
+        "value": [None if row[2] is None else str(row[2]) for row in rows],
+        "obs_status": ["Q" if row[2] is None else "A" for row in rows],
+    }
+    body = {"dimensions": {"mun": None, "offence": {"additive": False}}}
+    report = attack([make_table(columns, parse_spec(body))], intervals=True)
+    # 24 <= 20 + v and 34 <= 20 + v: together with 18 both are known.
+    assert [(i.key["mun"], i.lower, i.upper) for i in report.intervals] == [
+        ("A", 4.0, 4.0),
+        ("B", 14.0, 14.0),
+    ]
+    assert "A Total 24 <= A t 20 + A v [4]" in render(report)
+
+
+def test_levels_of_what_does_not_add_up_do_not_add_up_either() -> None:
+    body = {
+        "dimensions": {"o": {"hierarchies": [["o", "group"]], "additive": False}},
+        "policy": {"minimum_frequency": 3},
+    }
+    structure = Structure(
+        {"o": ("a", "b", "c"), "group": ("g", "h")},
+        {("o", "group"): {"a": "g", "b": "g", "c": "h"}},
+    )
+
+    def table(values: list[str | None], name: str) -> Any:
+        status = ["Q" if one is None else "A" for one in values]
+        codes = ["a", "b", "c", "g", "h", "Total"]
+        columns = {"o": codes, "value": values, "obs_status": status}
+        return make_table(columns, parse_spec(body), {"o": structure}, name=name)
+
+    now = table([None, "10", None, "12", "9", "15"], "now")
+    report = attack([now], intervals=True)
+    assert [(i.key["o"], i.lower, i.upper) for i in report.intervals] == [
+        ("a", 2.0, 12.0),
+        ("c", 9.0, 9.0),
+    ]
+    assert report.count(Kind.NOT_ADDITIVE) == 0
+    # Someone who was counted already came into one more part: no total grew with it.
+    before = table(["5", "9", "9", "12", "9", "15"], "before")
+    then = attack([table(["6", "10", "9", "12", "9", "15"], "now"), before])
+    assert then.count(Kind.NOT_ADDITIVE) == 0
+
+
+def test_a_table_of_too_many_combinations_is_refused_at_once(tmp_path: Path) -> None:
+    n = 20_000
+    columns: dict[str, list[Any]] = {
+        "a": [f"c{i}" for i in range(n)],
+        "b": [f"d{i}" for i in range(n)],
+        "value": ["10"] * n,
+        "obs_status": ["A"] * n,
+    }
+    body = {"dimensions": {"a": None, "b": None}}
+    with pytest.raises(AttackError) as caught:
+        make_table(columns, parse_spec(body))
+    assert caught.value.code == "Z-ATT-001"
+    assert "400,040,001 cells" in caught.value.message
+    # One long dimension is no trouble.
+    one = {name: own for name, own in columns.items() if name != "b"}
+    assert attack([make_table(one, parse_spec({"dimensions": {"a": None}}))]).is_safe
+
+
+def test_knowledge_is_what_policy_protects_against(folder: Path) -> None:
+    base = (folder / "protected.csv", "--spec", folder / "spec.yaml", "--report")
+    for policy, known in (({"attacker": "naive"}, "naive"), ({}, "informed")):
+        spec_of(policy=policy)(folder)
+        run(*base, folder / "r.json")
+        assert json.loads((folder / "r.json").read_text())["knowledge"] == known
+    run(*base, folder / "r.json", "--knowledge", "naive")
+    assert json.loads((folder / "r.json").read_text())["knowledge"] == "naive"
+
+
+def test_earlier_tables_are_rounded_as_the_spec_says(folder: Path) -> None:
+    columns = columns_of(world(), set())
+    columns["value"] = [str(5 * round(int(one) / 5)) for one in columns["value"]]
+    write_rows(folder / "earlier.csv", columns)
+    write_structure(folder / "earlier.structure.csv")
+    write_rows(folder / "protected.csv", columns_of(world(), {("m0", "cat0")}))
+    paths = (folder / "protected.csv", folder / "earlier.csv")
+    for rounding, contradicts in (({"rounding": {"base": 5}}, False), ({}, True)):
+        spec_of(history={"relation": "equal", **rounding})(folder)
+        run(*paths, "--spec", folder / "spec.yaml", "--report", folder / "r.json")
+        summary = json.loads((folder / "r.json").read_text())["summary"]
+        assert ("not_additive" in summary) is contradicts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -23,7 +24,8 @@ from zicht.cli.protect import protect
 from zicht.disclosure.history import Released
 from zicht.disclosure.protecting import HeldBackError, Protected, protect_cells
 from zicht.disclosure.spec import CellPolicy, Spec, spec_of
-from zicht.errors import DisclosureError, ZichtError
+from zicht.disclosure.writing import parquet_bytes
+from zicht.errors import DisclosureError, UsageError, ZichtError
 
 MUNICIPALITIES = {
     "A1": ("PA", "V1"),
@@ -559,6 +561,31 @@ def test_an_earlier_release_that_cannot_be_read_is_refused(
     assert "first.csv" in caught.value.message
 
 
+def test_without_any_total_the_small_cells_are_hidden() -> None:
+    both = {"a": {"total": None}, "b": {"total": None}}
+    for protection in ("exact", "interval"):
+        policy = {"seconds": 1, "protection": protection}
+        one = {"dimensions": {"a": both["a"]}, "count": "n", "policy": policy}
+        made = protect_cells({"a": ["A", "B"], "n": [3, 40]}, spec_of(one))
+        assert made.columns["value"] == [None, 40]
+        two = {"dimensions": both, "count": "n", "policy": policy}
+        given = {"a": ["A", "A", "B", "B"], "b": ["x", "y"] * 2, "n": [3, 40, 0, 9]}
+        assert protect_cells(given, spec_of(two)).columns["value"] == [None, 40, 0, None]
+
+
+def test_loss_is_not_below_its_bound_where_zeros_are_hidden() -> None:
+    given = {
+        "mun": [mun for mun in "ABC" for _ in range(3)],
+        "cat": ["x", "y", "z"] * 3,
+        "n": [20, 0, 0, 10, 12, 9, 7, 8, 10],
+    }
+    policy = {"minimum_frequency": 3, "seconds": 2, "group_disclosure": {"share": 0.9}}
+    document = {"dimensions": {"mun": None, "cat": None}, "count": "n", "policy": policy}
+    report = protect_cells(given, spec_of(document)).report
+    assert report["is_complete"]
+    assert report["loss"] >= report["lower_bound"] - 1e-6
+
+
 # Files and the command line --------------------------------------------------------------------
 
 app = typer.Typer(rich_markup_mode=None)
@@ -648,7 +675,8 @@ def test_all_files_are_written_or_none(tmp_path: Path) -> None:
     (tmp_path / "report.json").mkdir()
     before = sorted(one.name for one in tmp_path.iterdir())
     result = run(tmp_path, "--report", str(tmp_path / "report.json"))
-    assert isinstance(result.exception, OSError)
+    assert isinstance(result.exception, ZichtError)
+    assert result.exception.code == "Z-DIS-015"
     assert (tmp_path / "out.csv").read_text() == "as it was"
     assert sorted(one.name for one in tmp_path.iterdir()) == before
 
@@ -662,6 +690,55 @@ def test_no_file_of_the_command_is_written_over_another(tmp_path: Path, name: st
     assert result.exception.code == "Z-DIS-015"
     assert (tmp_path / "cells.csv").read_bytes() == before
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
+    made = protect_cells(cells(COUNTS), spec())
+    folder(tmp_path)
+    target = tmp_path / "target"
+    target.write_text("as it was")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "lost").symlink_to(tmp_path / "nothing")
+    (tmp_path / "box").mkdir()
+    before = {one.name: one.lstat().st_mode for one in tmp_path.iterdir()}
+    for name in ("pipe", "link", "lost", "box"):
+        result = run(tmp_path, "--report", str(tmp_path / name))
+        assert isinstance(result.exception, UsageError), name
+        with pytest.raises(UsageError) as caught:
+            made.write(tmp_path / "other.csv", report=tmp_path / name)
+        assert {result.exception.code, caught.value.code} == {"Z-DIS-015"}
+    assert {one.name: one.lstat().st_mode for one in tmp_path.iterdir()} == before
+    assert target.read_text() == "as it was"
+
+
+def test_successors_are_not_written_over(tmp_path: Path) -> None:
+    folder(tmp_path, history={"successors": "recast.csv"})
+    (tmp_path / "recast.csv").write_text("from,to\nA1,A9\n")
+    os.link(tmp_path / "recast.csv", tmp_path / "same.json")
+    for name in ("recast.csv", "same.json"):
+        result = run(tmp_path, "--report", str(tmp_path / name))
+        assert isinstance(result.exception, UsageError)
+        assert result.exception.code == "Z-DIS-015"
+    assert (tmp_path / "recast.csv").read_text() == "from,to\nA1,A9\n"
+
+
+def test_a_name_is_no_pattern(tmp_path: Path) -> None:
+    odd = tmp_path / "year=[12]*"
+    odd.mkdir()
+    folder(odd)
+    for name, more in (("c[1]?.parquet", 0), ("c1x.parquet", 500)):
+        given = cells({mun: [one + more for one in own] for mun, own in COUNTS.items()})
+        (odd / name).write_bytes(parquet_bytes(given, odd))
+    paths = [odd / name for name in ("c[1]?.parquet", "spec.yaml", "out.parquet")]
+    options = ["", "--spec", "--out"]
+    given = [one for pair in zip(options, map(str, paths), strict=True) for one in pair if one]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    earlier = Released.read(odd / "out.parquet", odd / "out.structure.csv")
+    shown = [one for one in earlier.cells["value"] if one]
+    assert max(int(one) for one in shown) == sum(map(sum, COUNTS.values()))
+    assert list(earlier.cells) == ["mun", "cat", "value", "obs_status", "conf_status"]
 
 
 def test_help_has_an_example() -> None:
@@ -680,7 +757,7 @@ def test_the_example_of_the_reference_runs_as_written(
     monkeypatch.chdir(tmp_path)
     for name, content in re.findall(r"^File: `([^`]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.M | re.S):
         (tmp_path / name).write_text(content)
-    (command,) = re.findall(r"^\$ zicht protect (.*)$", PAGE, re.M)
+    command, *_ = re.findall(r"^\$ zicht protect (.*)$", PAGE, re.M)
     result = CliRunner().invoke(app, command.split())
     assert result.exit_code == 0, result.output
     (shown,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)

@@ -101,6 +101,13 @@ def test_a_hidden_cell_is_known_to_be_one_only_if_zeros_are_never_hidden(
             "x stands in two dimensions",
         ),
         (document(dimensions={"value": None}), "Z-DIS-013", "called value"),
+        (document(dimensions={"Rounding_base": None}), "Z-DIS-013", "called Rounding_base"),
+        (document(dimensions={"shields": None}), "Z-DIS-013", "called shields"),
+        (document(dimensions={"a": None, "A": None}), "Z-DIS-013", "stands in two dimensions"),
+        (document(policy={"minimum_frequency": float("inf")}), "Z-DIS-012", "is inf"),
+        (document(policy={"minimum_frequency": 1e300}), "Z-DIS-012", "is 1e+300"),
+        (document(policy={"rounding": {"base": 10**12}}), "Z-DIS-012", "rounding.base is"),
+        (document(history={"successors": [[243, 256]]}), "Z-DIS-012", "history.successors is"),
         (document(never_hide={"mun": "Total"}), "Z-DIS-012", "never_hide is"),
         (document(never_hide=[{"prov": "PV20"}]), "Z-DIS-011", "unknown key 'prov'"),
         (document(magnitude={"total": "eur"}), "Z-DIS-012", "magnitude lacks largest"),
@@ -159,3 +166,14 @@ def test_a_file_that_is_not_yaml_is_refused(tmp_path: Path, content: bytes | Non
         load_spec(path)
     assert caught.value.code == "Z-DIS-010"
     assert "spec.yaml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text", ["count: 2024-13-45", "[" * 20_000, "[" * 20_000 + "]" * 20_000, "count: \xff"]
+)
+def test_yaml_that_nobody_can_mean_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text, encoding="latin-1")
+    with pytest.raises(DisclosureError) as caught:
+        load_spec(tmp_path / "spec.yaml")
+    assert caught.value.code in ("Z-DIS-010", "Z-DIS-012")
+    assert len(caught.value.message) < 500

@@ -13,6 +13,7 @@ from zicht.attacker.published import (
     make_table,
     read_structure,
     read_table,
+    read_tables,
     tables_of_release,
 )
 from zicht.attacker.rates import RateTable, numerators_from_rates, rate_findings
@@ -43,6 +44,7 @@ __all__ = [
     "rate_findings",
     "read_structure",
     "read_table",
+    "read_tables",
     "render",
     "search_canaries",
     "tables_of_release",

@@ -163,8 +163,8 @@ def attack(
         list_ += found.contradictions(attacked)
         list_ += found.printed(attacked)
         list_ += found.shown_small(attacked)
-        list_ += found.narrow_amounts(attacked)
-        list_ += found.narrow_primaries(attacked, small)
+        list_ += found.narrow_amounts(attacked, small)
+        list_ += found.narrow_primaries(attacked, small if system.is_whole else ())
         list_ += found.rounded(attacked)
         list_ += found.differences(attacked)
         if intervals or any(table.spec.protection == "interval" for table in own):

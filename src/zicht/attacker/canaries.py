@@ -26,6 +26,7 @@ import duckdb
 
 from zicht.attacker.complaints import unreadable
 from zicht.attacker.findings import Finding, Kind, Severity
+from zicht.attacker.published import no_pattern
 from zicht.errors import AttackError
 
 _FEWEST_DIGITS = 5
@@ -332,8 +333,9 @@ def _search_relation(
 
 def _search_parquet(path: Path, canaries: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     with duckdb.connect() as connection:
-        name = str(path).replace("'", "''")
-        yield from _search_relation(connection, f"read_parquet('{name}')", canaries)
+        name = no_pattern(path).replace("'", "''")
+        relation = f"read_parquet('{name}', hive_partitioning = false)"
+        yield from _search_relation(connection, relation, canaries)
 
 
 def _search_duckdb(path: Path, canaries: Sequence[str]) -> Iterator[tuple[str, str, str]]:

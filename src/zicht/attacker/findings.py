@@ -194,6 +194,7 @@ class Attacked:
         if not minus:
             return f"{side(plus)} = {number(self.system.row_lower[row])}"
         sign = "=" if np.isfinite(self.system.row_lower[row]) else ">="
+        sign = sign if np.isfinite(self.system.row_upper[row]) else "<="
         if sign == "=" and self.system.tables[0].spec.rounding_base:
             sign = "is about"
         return f"{side(minus)} {sign} {side(plus)}"
@@ -249,7 +250,8 @@ def contradictions(attacked: Attacked) -> Iterable[Finding]:
             Kind.NOT_ADDITIVE,
             Severity.FAIL,
             parent,
-            "this line does not add up; it was left out of the attack",
+            "this line does not add up; it was left out of the attack"
+            + (" (is the newest table the first one?)" if system.n_layers > 1 else ""),
             evidence=(attacked.line(row),),
         )
     seen = attacked.result.contradictory
@@ -305,11 +307,13 @@ def printed(attacked: Attacked) -> Iterable[Finding]:
                 same = int(system.place[other][other_row]) == variable
                 value = number(float(system.tables[other].value[other_row]))
                 where = system.tables[other].name
+                # Of a rounded value the interval is known; if that is one value, it is exact.
+                about = "about " if system.tables[other].spec.rounding_base else ""
                 yield attacked.finding(
                     Kind.PRINTED,
-                    Severity.FAIL if same else Severity.WARN,
+                    Severity.FAIL if same and not about else Severity.WARN,
                     variable,
-                    f"hidden here, shown as {value} in {_short(where)}"
+                    f"hidden here, shown as {about}{value} in {_short(where)}"
                     + ("" if same else ", of another moment"),
                     table=system.tables[t].name,
                     evidence=(where,),
@@ -325,6 +329,8 @@ def shown_small(attacked: Attacked) -> Iterable[Finding]:
             continue
         with np.errstate(invalid="ignore"):
             small = (table.value > 0) & (table.value < spec.minimum_frequency)
+            if spec.hides_zeros:
+                small |= table.value == 0
         for row in np.flatnonzero(small).tolist():
             key = table.key(row)
             meant = any(all(key.get(k) == v for k, v in one.items()) for one in spec.never_hide)
@@ -332,7 +338,11 @@ def shown_small(attacked: Attacked) -> Iterable[Finding]:
                 Kind.SHOWN_SMALL,
                 Severity.INFO if meant else Severity.FAIL,
                 int(place[row]),
-                f"shown, and under the threshold of {spec.minimum_frequency}"
+                (
+                    f"shown, and under the threshold of {spec.minimum_frequency}"
+                    if table.value[row]
+                    else "shown, and zeros may not be (publish_zeros: false)"
+                )
                 + (", as never_hide says" if meant else ""),
                 table=table.name,
             )
@@ -365,8 +375,11 @@ def below_threshold(attacked: Attacked) -> Iterable[Finding]:
             )
 
 
-def narrow_amounts(attacked: Attacked) -> Iterable[Finding]:
-    """Hidden amounts that are known to within the percentage of the p% rule."""
+def narrow_amounts(attacked: Attacked, primary: Sequence[int]) -> Iterable[Finding]:
+    """Hidden amounts that are known to within the percentage of the p% rule.
+
+    That is promised of primary cells; of another hidden cell it is for a person to judge.
+    """
     system, result = attacked.system, attacked.result
     percent = system.tables[0].spec.p_percent
     if system.is_whole or percent is None:
@@ -379,9 +392,9 @@ def narrow_amounts(attacked: Attacked) -> Iterable[Finding]:
     for variable in np.flatnonzero(close & ~recovered & system.hidden & ~system.shown).tolist():
         yield attacked.finding(
             Kind.NARROW,
-            Severity.FAIL,
+            Severity.FAIL if variable in primary else Severity.WARN,
             variable,
-            f"known to within {number(percent)}%",
+            f"{'primary, and ' if variable in primary else ''}known to within {number(percent)}%",
             evidence=attacked.steps(variable) if variable in result.evidence else (),
         )
 
@@ -410,7 +423,10 @@ def narrow_primaries(attacked: Attacked, primary: Sequence[int]) -> Iterable[Fin
 
 
 def rounded(attacked: Attacked) -> Iterable[Finding]:
-    """Rounded values that are known better than their base allows."""
+    """Rounded values that are known better than their base allows.
+
+    It breaks the promise when the true value is known and may not be: one under the threshold.
+    """
     system, result = attacked.system, attacked.result
     for table, place in zip(system.tables, system.place, strict=True):
         base = table.spec.rounding_base
@@ -419,12 +435,15 @@ def rounded(attacked: Attacked) -> Iterable[Finding]:
         at = place[table.status == SHOWN]
         left = np.floor(result.upper[at] + TOLERANCE) - np.ceil(result.lower[at] - TOLERANCE) + 1
         for variable, n in zip(at.tolist(), left.tolist(), strict=True):
+            value = float(np.ceil(result.lower[variable] - TOLERANCE))
+            small = (0 if not table.spec.publish_zeros else 1) <= value
+            small &= value < table.spec.minimum_frequency
             narrower = n < system.upper[variable] - system.lower[variable] + 1
             if n >= base or not narrower:
                 continue
             yield attacked.finding(
                 Kind.ROUNDING,
-                Severity.FAIL if n <= 1 else Severity.WARN,
+                Severity.FAIL if n <= 1 and small else Severity.WARN,
                 variable,
                 "the true value behind the rounding can be computed"
                 if n <= 1
@@ -438,8 +457,11 @@ def differences(attacked: Attacked) -> Iterable[Finding]:
     """Small changes between vintages: they disclose the late records themselves."""
     system, result = attacked.system, attacked.result
     spec = system.tables[0].spec
-    if not spec.is_whole or spec.rounding_base or system.n_layers < 2:
+    if not spec.is_whole or system.n_layers < 2:
         return
+    exact = np.ones(system.n_layers, dtype=bool)
+    for table in system.tables:
+        exact[system.layers.index(table.vintage)] &= not table.spec.rounding_base
     severity = Severity.WARN if spec.small_changes == "warn" else Severity.FAIL
     n = system.n_cells
     for layer in range(1, system.n_layers):
@@ -448,6 +470,8 @@ def differences(attacked: Attacked) -> Iterable[Finding]:
         with np.errstate(invalid="ignore"):
             change = np.abs(after - before)
             small = (change >= 1) & (change < spec.minimum_frequency)
+        # A change of a rounded value is a change of more or less than it says.
+        small &= exact[layer - 1] and exact[layer]
         for cell in np.flatnonzero(small).tolist():
             yield attacked.finding(
                 Kind.DIFFERENCE,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zicht.attacker.complaints import bad_number, missing_column, unreadable
-from zicht.attacker.spec import Dimension, Spec, parse_spec
+from zicht.attacker.spec import ROUNDINGS, Dimension, Spec, parse_spec
 from zicht.errors import AttackError
 
 SHOWN, HIDDEN, UNKNOWN = 0, 1, 2
@@ -20,6 +23,11 @@ SHOWN, HIDDEN, UNKNOWN = 0, 1, 2
 
 _UNTRUE = frozenset({"E", "F", "M", "O"})
 """SDMX statuses of values that are estimated, forecast or missing: they say nothing certain."""
+
+MOST_CELLS = 10_000_000
+"""More cells than this, in all combinations of codes, are refused."""
+
+_READ = frozenset({"value", "obs_status", "conf_status", "rounding_base", "rounding_mode"})
 
 Texts = npt.NDArray[np.object_]
 Floats = npt.NDArray[np.float64]
@@ -52,6 +60,8 @@ class PublishedTable:
         subject: what is counted; only tables of one subject and period are laid together.
         period: which period it describes.
         vintage: tables of one vintage hold the same facts; empty: every table its own vintage.
+        ignored: columns of the file that say nothing to the attacker.
+        n_unused: cells with a value that is not used, because their status says it is not true.
     """
 
     name: str
@@ -63,6 +73,8 @@ class PublishedTable:
     subject: str = ""
     period: str = ""
     vintage: str = ""
+    ignored: tuple[str, ...] = ()
+    n_unused: int = 0
 
     @property
     def n_cells(self) -> int:
@@ -74,37 +86,66 @@ class PublishedTable:
         return {name: str(codes[row]) for name, codes in self.codes.items()}
 
 
-_CSV = (
-    "all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"', "
-    "strict_mode = true, null_padding = false, sample_size = -1"
-)
+def no_pattern(path: Path) -> str:
+    """The path for DuckDB, which takes ``*``, ``?`` and ``[`` in a name for a pattern of files."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def _no_table(path: Path, why: str) -> AttackError:
+    return unreadable(
+        f"{path}: cannot be read as a table: {why}",
+        "Give a CSV in UTF-8 with commas and a header, or a Parquet file.",
+    )
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("set threads = 1")
+            # A bound parameter would make DuckDB import pandas, which takes longer than the attack.
+            quoted = no_pattern(path).replace("'", "''")
+            answer = connection.execute(
+                "select columns(*)::varchar "
+                f"from read_parquet('{quoted}', hive_partitioning = false)"
+            )
+            names = [str(column[0]) for column in answer.description or ()]
+            return names, answer.fetchall()
+    except duckdb.Error as error:
+        raise _no_table(path, str(error).splitlines()[0]) from error
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = [row for row in csv.reader(stream, strict=True) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _no_table(path, f"{error}.") from error
+    if not rows:
+        raise _no_table(path, "it is empty.")
+    for number, row in enumerate(rows[1:], start=1):
+        if len(row) != len(rows[0]):
+            raise _no_table(
+                path,
+                f"row {number} below the header has {len(row)} fields, the header {len(rows[0])}.",
+            )
+    return rows[0], rows[1:]
 
 
 def read_texts(path: Path) -> dict[str, Texts]:
     """Reads all columns of a CSV or Parquet file as text; empty is None.
 
     Raises:
-        AttackError: Z-ATT-001 if it cannot be read.
+        AttackError: Z-ATT-001 if it cannot be read, or a column stands there twice.
     """
-    is_parquet = path.suffix.lower() == ".parquet"
     if not path.is_file():
         raise unreadable(
             f"{path}: there is no such file.", "Give the path of a published CSV or Parquet file."
         )
-    try:
-        with duckdb.connect() as connection:
-            connection.execute("set threads = 1")
-            # A bound parameter would make DuckDB import pandas, which takes longer than the attack.
-            quoted = str(path).replace("'", "''")
-            source = f"read_parquet('{quoted}')" if is_parquet else f"read_csv('{quoted}', {_CSV})"
-            answer = connection.execute(f"select columns(*)::varchar from {source}")
-            names = [str(column[0]) for column in answer.description or ()]
-            rows = answer.fetchall()
-    except duckdb.Error as error:
-        raise unreadable(
-            f"{path}: cannot be read as a table: {str(error).splitlines()[0]}",
-            "Give a CSV in UTF-8 with commas and a header, or a Parquet file.",
-        ) from error
+    read = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
+    names, rows = read(path)
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise _no_table(path, f"the column {twice[0]!r} stands there twice.")
     columns = {}
     for i, name in enumerate(names):
         column = np.empty(len(rows), dtype=object)
@@ -130,7 +171,8 @@ def _values(name: str, texts: Texts) -> Floats:
         if text is None:
             continue
         try:
-            values[i] = float(text)
+            # Python also reads 1_3, which no table of figures means.
+            values[i] = np.inf if "_" in str(text) else float(text)
         except (TypeError, ValueError):
             values[i] = np.inf
     filled = np.array([text is not None for text in texts], dtype=bool)
@@ -197,6 +239,48 @@ def _unknown_codes(name: str, dimension: Dimension, structure: Structure, codes:
         )
 
 
+def _with_rounding(
+    name: str, columns: Mapping[str, Sequence[Any] | Texts], values: Floats, spec: Spec
+) -> Spec:
+    """The spec with the rounding that the table itself declares, if it does.
+
+    Raises:
+        AttackError: Z-ATT-006 if that is no rounding.
+    """
+    if "rounding_base" not in columns or not len(columns["rounding_base"]):
+        multiples = values[~np.isnan(values)] % max(1, spec.rounding_base) == 0
+        # A value that is no multiple shows that this table was not rounded.
+        return spec if multiples.all() else replace(spec, rounding_base=0)
+    base = columns["rounding_base"][0]
+    mode = columns["rounding_mode"][0] if "rounding_mode" in columns else "conventional"
+    if not str(base).isdigit() or mode not in ROUNDINGS:
+        raise bad_number(
+            f"{name}: rounding_base is {base!r} and rounding_mode {mode!r}.",
+            f"The base is a whole number, the mode one of: {', '.join(ROUNDINGS)}.",
+        )
+    return replace(spec, rounding_base=int(base), rounding_mode=str(mode))
+
+
+def _n_codes(spec: Spec, structures: Mapping[str, Structure], name: str) -> int:
+    dimension = next(one for one in spec.dimensions if one.name == name)
+    codes = sum(len(own) for own in structures[name].levels.values())
+    return codes + (dimension.total is not None)
+
+
+def check_size(name: str, sizes: Sequence[int]) -> None:
+    """Whether a table with so many codes per dimension can be attacked at all.
+
+    Raises:
+        AttackError: Z-ATT-001 if it has too many cells.
+    """
+    cells = math.prod(sizes)
+    if cells > MOST_CELLS:
+        raise unreadable(
+            f"{name}: has {cells:,} cells with totals, more than {MOST_CELLS:,}.",
+            "Split it into tables that are published on their own.",
+        )
+
+
 def make_table(
     columns: Mapping[str, Sequence[Any] | Texts],
     spec: Spec,
@@ -210,7 +294,8 @@ def make_table(
     """Makes a table of columns in memory: the dimensions, ``value`` and ``obs_status``.
 
     Args:
-        columns: per column its values, row by row; None for empty.
+        columns: per column its values, row by row; None for empty. ``rounding_base`` and
+            ``rounding_mode`` say how a table is rounded that the spec says is not.
         spec: dimensions and rules.
         structure: needed for every dimension with a hierarchy.
         name: what reports call it.
@@ -221,17 +306,24 @@ def make_table(
     Raises:
         AttackError: Z-ATT-003 a column is missing, Z-ATT-004 no structure for a hierarchy,
             Z-ATT-005 an unknown code, Z-ATT-006 a value that cannot be, Z-ATT-007 status and value
-            contradict each other, Z-ATT-008 a cell that stands there twice.
+            contradict each other, Z-ATT-008 a cell that stands there twice, Z-ATT-001 no cells
+            or too many.
     """
     names = [dimension.name for dimension in spec.dimensions]
     _require(name, columns, [*names, "value", "obs_status"])
+    if not len(columns["value"]):
+        raise unreadable(f"{name}: holds no cells.", "Give a table with one row per cell.")
+    read = {*names, *_READ, spec.magnitude}
+    read |= {level for one in spec.dimensions for chain in one.hierarchies for level in chain}
     objects = {}
     for column in [*names, "value", "obs_status"]:
         objects[column] = np.empty(len(columns[column]), dtype=object)
         objects[column][:] = list(columns[column])
     values = _values(name, objects["value"])
     status = _statuses(name, values, objects["obs_status"])
+    n_unused = int(np.sum(~np.isnan(values) & (status == UNKNOWN)))
     values[status != SHOWN] = np.nan
+    spec = _with_rounding(name, columns, values, spec)
     _check_shown(name, values, objects["value"], whole=spec.is_whole)
     structures = {}
     for dimension in spec.dimensions:
@@ -253,6 +345,7 @@ def make_table(
             )
         structures[dimension.name] = given or _flat_structure(dimension, codes)
         _unknown_codes(name, dimension, structures[dimension.name], codes)
+    check_size(name, [_n_codes(spec, structures, one) for one in names])
     seen: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(zip(*(objects[one] for one in names), strict=True)):
         if seen.setdefault(key, row) != row:
@@ -272,6 +365,8 @@ def make_table(
         subject=subject,
         period=period,
         vintage=vintage,
+        ignored=tuple(column for column in columns if column not in read),
+        n_unused=n_unused,
     )
 
 
@@ -407,6 +502,34 @@ def read_table(
     needs = any(dimension.steps for dimension in spec.dimensions)
     structures = read_structure(given, spec) if needs and (structure or given.is_file()) else None
     return make_table(columns, spec, structures, name=str(path), vintage=vintage)
+
+
+def read_tables(
+    path: Path, spec: Spec, *, structure: Path | None = None, vintage: str = ""
+) -> list[PublishedTable]:
+    """Reads all tables of one file: the counts, and the amounts in a column of their own.
+
+    Without a column named as ``magnitude.total`` the file is one table, see :func:`read_table`.
+
+    Raises:
+        AttackError: as :func:`read_table`.
+    """
+    columns = read_texts(path)
+    whole = read_table(path, spec, structure=structure, vintage=vintage)
+    if not spec.magnitude or spec.magnitude not in columns:
+        return [whole]
+    amounts = {key: own for key, own in columns.items() if not key.startswith("rounding_")}
+    return [
+        replace(whole, spec=replace(whole.spec, is_whole=True)),
+        make_table(
+            {**amounts, "value": columns[spec.magnitude]},
+            replace(spec, rounding_base=0),
+            whole.structure,
+            name=str(path),
+            subject=spec.magnitude,
+            vintage=vintage,
+        ),
+    ]
 
 
 _REGION_LEVELS = ("municipality", "corop", "safety_region", "province")

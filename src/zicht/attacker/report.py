@@ -12,7 +12,7 @@ import numpy as np
 
 from zicht.attacker.findings import Attacked, Finding, Kind, Severity, number
 from zicht.attacker.knowledge import Knowledge
-from zicht.attacker.published import HIDDEN, SHOWN, PublishedTable
+from zicht.attacker.published import HIDDEN, SHOWN, UNKNOWN, PublishedTable
 
 VERSION = 1
 """Version of the JSON document; a new field does not change it, another meaning does."""
@@ -45,6 +45,9 @@ class TableSummary:
     n_cells: int
     n_shown: int
     n_hidden: int
+    n_unknown: int = 0
+    n_unused: int = 0
+    ignored: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: PublishedTable) -> TableSummary:
@@ -57,11 +60,14 @@ class TableSummary:
             table.n_cells,
             int((table.status == SHOWN).sum()),
             int((table.status == HIDDEN).sum()),
+            int((table.status == UNKNOWN).sum()),
+            table.n_unused,
+            table.ignored,
         )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
-        return dict(self.__dict__)
+        return {**self.__dict__, "ignored": list(self.ignored)}
 
 
 @dataclass(frozen=True)
@@ -209,9 +215,17 @@ def render(report: Report, *, most: int = 10) -> str:
     lines = []
     for table in report.tables:
         lines += _wrapped(
-            f"{table.name}: {table.n_cells} cells, {table.n_shown} shown, {table.n_hidden} hidden",
+            f"{table.name}: {table.n_cells} cells, {table.n_shown} shown, {table.n_hidden} hidden"
+            + (f", {table.n_unknown} unknown" if table.n_unknown else ""),
             "",
         )
+        if table.n_unknown:
+            said = "not looked for: values of unknown cells, which may follow from the rest"
+            printed = f"; {table.n_unused} of these are printed and were not used"
+            lines += _wrapped(said + (printed if table.n_unused else ""), "  ")
+        if table.ignored:
+            # Such a column may hold the very values that are hidden.
+            lines += _wrapped(f"not looked at: the columns {', '.join(table.ignored)}", "  ")
     sizes = report.statistics
     lines += _wrapped(
         f"attacker: {report.knowledge.value}; {sizes.n_variables} unknowns and "

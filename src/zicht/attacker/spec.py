@@ -6,7 +6,9 @@ The file is the one that the protector reads too; the attacker reads only what i
 from __future__ import annotations
 
 import csv
+import difflib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,39 @@ RELATIONS = ("additions", "equal", "free")
 PROTECTIONS = ("exact", "interval")
 ROUNDINGS = ("conventional", "controlled")
 SMALL_CHANGES = ("warn", "hold", "round")
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "the spec": ("dimensions", "count", "magnitude", "never_hide", "history", "policy"),
+    "a dimension": ("hierarchies", "total", "additive"),
+    "history": ("relation", "successors", "rounding"),
+    "policy": (
+        "minimum_frequency",
+        "publish_zeros",
+        "protection",
+        "attacker",
+        "seconds",
+        "weight",
+        "dominance",
+        "p_percent",
+        "group_disclosure",
+        "minimum_denominator",
+        "income",
+        "method",
+        "rounding",
+        "small_changes",
+        "infeasible",
+        "missing_cells",
+        "stable",
+    ),
+    "policy.p_percent": ("p",),
+    "policy.group_disclosure": ("share", "minimum", "dimensions", "action"),
+    "policy.rounding": ("base", "mode"),
+    "history.rounding": ("base", "mode"),
+}
+"""Keys that can stand in each part; of a key that is misspelt the default would be attacked."""
+_LARGEST = 1_000_000_000
+"""Thresholds and bases are at most this."""
+P_PERCENT = 10.0
+"""Percentage of the p% rule where a spec for amounts does not give one."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +94,11 @@ class Spec:
     Attributes:
         dimensions: the columns, in order.
         is_whole: whether the values are counts (whole numbers) and not amounts.
+        magnitude: column of the amounts; empty where ``value`` holds what there is.
         minimum_frequency: values from 1 up to this may not be known.
-        publish_zeros: whether zeros are shown, so that a hidden cell is at least 1.
+        publish_zeros: whether every zero is shown, so that a hidden cell is at least 1; not so
+            where group disclosure hides some.
+        hides_zeros: whether policy says that zeros may not be shown.
         protection: ``exact`` or ``interval``.
         p_percent: amounts may not be known to within this percentage; None without such a rule.
         rounding_base: base that the values were rounded to; 0 when they were not.
@@ -69,12 +107,17 @@ class Spec:
         never_hide: partial keys of cells that policy always shows.
         relation: how an earlier table relates to a later one: ``additions``, ``equal``, ``free``.
         successors: pairs (old code, new code) of the first dimension with a hierarchy.
+        successors_file: where these pairs were read; None when they stand in the spec itself.
+        attacker: ``naive`` or ``informed``: whom policy protects against.
+        earlier_rounding: base and mode of earlier tables, where the spec gives them.
     """
 
     dimensions: tuple[Dimension, ...]
     is_whole: bool = True
+    magnitude: str = ""
     minimum_frequency: int = 10
     publish_zeros: bool = True
+    hides_zeros: bool = False
     protection: str = "exact"
     p_percent: float | None = None
     rounding_base: int = 0
@@ -83,6 +126,9 @@ class Spec:
     never_hide: tuple[Mapping[str, str], ...] = ()
     relation: str = "additions"
     successors: tuple[tuple[str, str], ...] = field(default=())
+    successors_file: Path | None = None
+    attacker: str = "informed"
+    earlier_rounding: tuple[int, str] | None = None
 
 
 def _wrong(name: str, what: str, remedy: str) -> AttackError:
@@ -97,8 +143,24 @@ def _mapping(name: str, value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
+def _known(name: str, value: Any, what: str, kind: str = "") -> Mapping[str, Any]:
+    """A mapping that has none but the keys of its kind."""
+    body = _mapping(name, value, what)
+    keys = _KEYS[kind or what]
+    for key in body:
+        if key not in keys:
+            near = difflib.get_close_matches(str(key), keys, 1, 0.5)
+            meant = f"Did you mean {near[0]!r}? " if near else ""
+            raise _wrong(
+                name,
+                f"{what} has the unknown key {str(key)[:80]!r}.",
+                f"{meant}Keys that can stand here: {', '.join(keys)}.",
+            )
+    return body
+
+
 def _dimension(name: str, column: str, body: Mapping[str, Any]) -> Dimension:
-    total = body.get("total")
+    total = body.get("total", "Total")
     raw = body.get("hierarchies") or [[column]]
     listed = isinstance(raw, Sequence) and not isinstance(raw, str)
     if not listed or not all(
@@ -123,7 +185,7 @@ def _dimension(name: str, column: str, body: Mapping[str, Any]) -> Dimension:
         name=column,
         hierarchies=hierarchies,
         total=None if total is None else str(total),
-        additive=bool(body.get("additive", True)),
+        additive=_truth(name, body.get("additive", True), f"additive of {column}"),
     )
 
 
@@ -134,10 +196,48 @@ def _choice(name: str, value: Any, allowed: Sequence[str], what: str) -> str:
 
 
 def _number(name: str, value: Any, what: str) -> float:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if number is None or number < 0:
-        raise _wrong(name, f"{what} is {value!r}.", "Give a number of zero or more.")
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not 0 <= number <= _LARGEST:
+        raise _wrong(
+            name, f"{what} is {str(value)[:80]!r}.", f"Give a number from 0 to {_LARGEST:,}."
+        )
     return float(number)
+
+
+def _truth(name: str, value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, f"{what} is {str(value)[:80]!r}.", "Write true or false, unquoted.")
+    return value
+
+
+def _rounding(name: str, value: Any, what: str) -> tuple[int, str]:
+    """Base and mode."""
+    body = _known(name, value, what)
+    base = _number(name, body.get("base", 5), f"{what}.base")
+    mode = _choice(name, body.get("mode", "conventional"), ROUNDINGS, f"{what}.mode")
+    return int(base), mode
+
+
+def _successors(
+    name: str, value: Any, folder: Path
+) -> tuple[tuple[tuple[str, str], ...], Path | None]:
+    """The pairs of old and new codes, and the file that they stand in."""
+    if not value:
+        return (), None
+    if isinstance(value, str):
+        return read_successors(folder / value), folder / value
+    is_pairs = isinstance(value, Sequence) and all(
+        isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2
+        for pair in value
+    )
+    if not is_pairs or not all(isinstance(code, str) for pair in value for code in pair):
+        # YAML reads an unquoted 0363 as another number; which one was meant cannot be known.
+        raise _wrong(
+            name,
+            "history.successors is no file and no list of pairs of codes.",
+            'Name a CSV with from,to, or write [["0363", "0400"]] with the codes in quotes.',
+        )
+    return tuple((old, new) for old, new in value), None
 
 
 def read_successors(path: Path) -> tuple[tuple[str, str], ...]:
@@ -172,49 +272,57 @@ def parse_spec(document: Any, *, name: str = "spec", folder: Path | None = None)
         AttackError: Z-ATT-002 naming the field that is wrong; Z-ATT-001 and Z-ATT-003 for the file
             with successors.
     """
-    top = _mapping(name, document, "the spec")
+    top = _known(name, document, "the spec")
     bodies = _mapping(name, top.get("dimensions"), "dimensions")
     if not bodies:
         raise _wrong(name, "no dimensions.", "Name every dimension column below dimensions.")
-    policy = _mapping(name, top.get("policy"), "policy")
-    history = _mapping(name, top.get("history"), "history")
-    rounding = _mapping(name, policy.get("rounding"), "policy.rounding")
+    policy = _known(name, top.get("policy"), "policy")
+    history = _known(name, top.get("history"), "history")
+    base, mode = _rounding(name, policy.get("rounding"), "policy.rounding")
     rounds = policy.get("method", "suppress") == "round"
-    percent = policy.get("p_percent")
+    percent = policy.get("p_percent", P_PERCENT if top.get("magnitude") else None)
     if isinstance(percent, Mapping):
-        percent = percent.get("p")
-    successors: tuple[tuple[str, str], ...] = ()
-    if history.get("successors"):
-        successors = read_successors((folder or Path()) / str(history["successors"]))
+        percent = _known(name, percent, "policy.p_percent").get("p", P_PERCENT)
+    given = top.get("magnitude")
+    magnitude = given if isinstance(given, Mapping) else {"total": given} if given else {}
+    group = policy.get("group_disclosure")
+    group = None if group is None else _known(name, group, "policy.group_disclosure")
+    hides_some = group is not None and group.get("action", "hide") == "hide"
+    shows_zeros = _truth(name, policy.get("publish_zeros", True), "policy.publish_zeros")
+    successors, source = _successors(name, history.get("successors"), folder or Path())
+    earlier = history.get("rounding")
     never = top.get("never_hide") or []
     if not isinstance(never, Sequence) or not all(isinstance(one, Mapping) for one in never):
         raise _wrong(name, "never_hide is not a list of keys.", "Write - {mun: Total}.")
     return Spec(
         dimensions=tuple(
-            _dimension(name, str(column), _mapping(name, body, f"dimension {column}"))
+            _dimension(name, str(column), _known(name, body, f"dimension {column}", "a dimension"))
             for column, body in bodies.items()
         ),
-        is_whole=not top.get("magnitude"),
+        is_whole=not magnitude,
+        magnitude=str(magnitude.get("total", "")),
         minimum_frequency=int(
             _number(name, policy.get("minimum_frequency", 10), "policy.minimum_frequency")
         ),
-        publish_zeros=bool(policy.get("publish_zeros", True)),
+        publish_zeros=shows_zeros and not hides_some,
+        hides_zeros=not shows_zeros,
         protection=_choice(
             name, policy.get("protection", "exact"), PROTECTIONS, "policy.protection"
         ),
         p_percent=None if percent is None else _number(name, percent, "policy.p_percent"),
-        rounding_base=int(_number(name, rounding.get("base", 5), "policy.rounding.base"))
-        if rounds
-        else 0,
-        rounding_mode=_choice(
-            name, rounding.get("mode", "conventional"), ROUNDINGS, "policy.rounding.mode"
-        ),
+        rounding_base=base if rounds else 0,
+        rounding_mode=mode,
         small_changes=_choice(
             name, policy.get("small_changes", "warn"), SMALL_CHANGES, "policy.small_changes"
         ),
         never_hide=tuple({str(k): str(v) for k, v in one.items()} for one in never),
         relation=_choice(name, history.get("relation", "additions"), RELATIONS, "history.relation"),
         successors=successors,
+        successors_file=source,
+        attacker=_choice(
+            name, policy.get("attacker", "informed"), ("naive", "informed"), "policy.attacker"
+        ),
+        earlier_rounding=None if earlier is None else _rounding(name, earlier, "history.rounding"),
     )
 
 
@@ -226,12 +334,13 @@ def load_spec(path: Path) -> Spec:
             the file with successors.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise unreadable(
             f"{path}: cannot be read: {error.strerror}.",
             "Give the path of the spec that the table was protected with.",
         ) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    # A date that does not exist is a ValueError, brackets without end a RecursionError.
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise _wrong(str(path), f"not YAML in UTF-8: {error}", "Correct the file.") from error
     return parse_spec(document, name=str(path), folder=path.parent)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zicht.attacker.complaints import unlike
-from zicht.attacker.published import HIDDEN, SHOWN, PublishedTable
+from zicht.attacker.published import HIDDEN, SHOWN, PublishedTable, check_size
 from zicht.attacker.spec import Dimension
 
 Floats = npt.NDArray[np.float64]
@@ -29,11 +29,16 @@ Extent = frozenset[Atom]
 
 @dataclass(frozen=True)
 class Line:
-    """One parent is the sum of its children (``adds``), or is at least each of them."""
+    """One parent is the sum of its children (``adds``).
+
+    Where parts do not add up, a line with one child says that the parent is at least that child,
+    and one with ``covers`` that it is at most all its children together.
+    """
 
     parent: int
     children: tuple[int, ...]
     adds: bool = True
+    covers: bool = False
 
 
 @dataclass(frozen=True)
@@ -315,7 +320,7 @@ def _merge_divisions(
     atoms = _atoms(distinct, successors)
     labels: list[str] = []
     nodes: dict[tuple[Extent, int], int] = {}
-    lines: dict[tuple[int, frozenset[int]], Line] = {}
+    lines: dict[tuple[int, frozenset[int]], Line] = {}  # -1 among the children: it covers
     mapped: list[dict[str, int]] = []
     total = -1
 
@@ -330,7 +335,10 @@ def _merge_divisions(
         division = distinct.index(bottom)
         structure = table.structure[name]
         if not has_steps:
-            extents = {code: frozenset(a for a in atoms if a[division] == code) for code in bottom}
+            found: dict[str, set[Atom]] = {}
+            for atom in atoms:
+                found.setdefault(atom[division], set()).add(atom)
+            extents = {code: frozenset(found.get(code, ())) for code in bottom}
             if dimension.total is not None:
                 extents[dimension.total] = frozenset(atoms)
         else:
@@ -357,26 +365,37 @@ def _merge_divisions(
             for code, parent in structure.parents[step].items():
                 below.setdefault(parent, []).append(own[code])
             for parent, children in below.items():
-                _add_line(lines, own[parent], children)
+                _add_line(lines, own[parent], children, adds=dimension.additive)
         if dimension.total is not None:
             total = own[dimension.total]
-            if dimension.additive:
-                tops = [bottom if t == name else structure.levels[t] for t in dimension.tops]
-                for top in tops:
-                    _add_line(lines, total, [own[code] for code in top])
-            else:
-                for code in order[:-1]:
-                    key = (total, frozenset({own[code]}))
-                    lines.setdefault(key, Line(total, (own[code],), adds=False))
+            tops = [bottom if t == name else structure.levels[t] for t in dimension.tops]
+            for top in tops:
+                children = [own[code] for code in top]
+                _add_line(lines, total, children, adds=dimension.additive)
         mapped.append(own)
     return Axis(name, tuple(labels), tuple(lines.values()), tuple(mapped), total)
 
 
 def _add_line(
-    lines: dict[tuple[int, frozenset[int]], Line], parent: int, children: Sequence[int]
+    lines: dict[tuple[int, frozenset[int]], Line],
+    parent: int,
+    children: Sequence[int],
+    *,
+    adds: bool = True,
 ) -> None:
-    if children and children != [parent]:
+    """Adds that a parent is the sum of its children, or lies between the most and all of them."""
+    if not children or list(children) == [parent]:
+        return
+    if adds:
         lines.setdefault((parent, frozenset(children)), Line(parent, tuple(children)))
+        return
+    for child in children:
+        lines.setdefault((parent, frozenset({child})), Line(parent, (child,), adds=False))
+    # Whoever is in the parent is in some child. Of one child both lines say that it is equal.
+    lines.setdefault(
+        (parent, frozenset({-1, *children})),
+        Line(parent, tuple(children), adds=False, covers=True),
+    )
 
 
 @dataclass(frozen=True)
@@ -391,8 +410,14 @@ class _Rows:
     minimal: Bools
 
 
-def _rows_of_layer(axes: Sequence[Axis]) -> _Rows:
-    """Every line of every axis for every combination of the other axes, for one layer."""
+def _rows_of_layer(axes: Sequence[Axis], *, sums_only: bool = False) -> _Rows:
+    """Every line of every axis for every combination of the other axes, for one layer.
+
+    Args:
+        axes: the dimensions.
+        sums_only: only lines that add up. Of late records no more is known: who is in the total
+            already can still come into one more part.
+    """
     shape = [len(axis.labels) for axis in axes]
     cells = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
     parts: list[_Rows] = []
@@ -406,6 +431,8 @@ def _rows_of_layer(axes: Sequence[Axis]) -> _Rows:
             free &= axes[j].is_leaf[at[j]]
         stride = int(np.prod(shape[k + 1 :]))
         for line in axis.lines:
+            if sums_only and not line.adds:
+                continue
             nodes = np.array([*line.children, line.parent], dtype=np.int64)
             columns = others[:, None] + nodes[None, :] * stride
             signs = np.ones(columns.shape)
@@ -419,8 +446,8 @@ def _rows_of_layer(axes: Sequence[Axis]) -> _Rows:
                     length=np.full(n, len(nodes), dtype=np.int64),
                     columns=columns.ravel(),
                     signs=signs.ravel(),
-                    lower=np.full(n, 0.0 if line.adds else -np.inf),
-                    upper=np.zeros(n),
+                    lower=np.full(n, 0.0 if line.adds or line.covers else -np.inf),
+                    upper=np.full(n, np.inf if line.covers else 0.0),
                     minimal=free & own if line.adds else np.ones(n, dtype=bool),
                 )
             )
@@ -506,13 +533,15 @@ def build_system(tables: Sequence[PublishedTable], *, informed: bool = True) -> 
         informed: whether the attacker knows that zeros are shown, where policy shows them.
 
     Raises:
-        AttackError: Z-ATT-011 if a table lacks a dimension of another one that has no total.
+        AttackError: Z-ATT-011 if a table lacks a dimension of another one that has no total,
+            Z-ATT-001 if there are too many cells.
     """
     first = tables[0].spec
     names = list(dict.fromkeys(d.name for table in tables for d in table.spec.dimensions))
     built = [_axis(tables, name) for name in names]
     axes = tuple(axis for axis, _ in built)
     shape = [len(axis.labels) for axis in axes]
+    check_size(tables[0].name, [*shape, len({table.vintage for table in tables})])
     n_cells = int(np.prod(shape))
     cells = []
     for t, table in enumerate(tables):
@@ -543,8 +572,9 @@ def build_system(tables: Sequence[PublishedTable], *, informed: bool = True) -> 
     leaf = np.logical_and.reduce(
         [axis.is_leaf[i] for axis, i in zip(axes, np.unravel_index(grid, shape), strict=True)]
     )
+    of_late = _rows_of_layer(axes, sums_only=True) if n_gaps else base
     for gap in range(n_gaps):
-        parts.append(_moved(base, (len(layers) + gap) * n_cells, minimal=False))
+        parts.append(_moved(of_late, (len(layers) + gap) * n_cells, minimal=False))
         parts.append(
             _tie(
                 grid + gap * n_cells,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,8 +40,9 @@ def attack(
         typer.Option(help="Which code lies in which; the file beside each table if omitted."),
     ] = None,
     knowledge: Annotated[
-        str, typer.Option(help="What is known: naive, informed, flags, participant.")
-    ] = "informed",
+        str | None,
+        typer.Option(help="naive, informed, flags or participant; as the spec says if omitted."),
+    ] = None,
     flags: Annotated[
         Path | None, typer.Option(help="Which hidden cells are primary (CSV or Parquet).")
     ] = None,
@@ -83,30 +85,41 @@ def attack(
         search_canaries,
     )
     from zicht.attacker.canaries import read_canaries
+    from zicht.attacker.published import structure_path
     from zicht.attacker.sidefiles import read_flags, read_hidden_counts, read_rates
+    from zicht.cli.outputs import check_outputs
     from zicht.errors import UsageError
     from zicht.files import write_json
 
-    if knowledge not in list(Knowledge):
+    if knowledge is not None and knowledge not in list(Knowledge):
         raise UsageError(
             f"there is no knowledge {knowledge!r}.",
             code="Z-ATT-020",
             remedy=f"Choose one of: {', '.join(Knowledge)}.",
         )
     rules = load_spec(spec)
+    read = [*files, *(linked or []), *(search or [])]
+    sides = [structure, flags, rates, hidden_counts, canaries, rules.successors_file]
+    beside = [structure_path(one) for one in read if one.name]
+    given = [spec, *read, *beside, *(one for one in sides if one is not None)]
+    check_outputs([report], given, code="Z-ATT-020")
     newest = str(files[0])
+    earlier = rules
+    if rules.earlier_rounding is not None:
+        base, mode = rules.earlier_rounding
+        earlier = replace(rules, rounding_base=base, rounding_mode=mode)
     tables = [
         table
-        for path, vintage in [
-            (files[0], newest),
-            *((path, newest) for path in linked or []),
-            *((path, str(path)) for path in files[1:]),
+        for path, vintage, own in [
+            (files[0], newest, rules),
+            *((path, newest, rules) for path in linked or []),
+            *((path, str(path), earlier) for path in files[1:]),
         ]
-        for table in read_tables(path, rules, structure=structure, vintage=vintage)
+        for table in read_tables(path, own, structure=structure, vintage=vintage)
     ]
     found = attack(
         tables,
-        knowledge=Knowledge(knowledge),
+        knowledge=Knowledge(knowledge or rules.attacker),
         processes=processes,
         seconds=seconds,
         intervals=intervals,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+WIDTH = 80
+SLOW = 5.0
+"""Seconds after which the command tells how far it is."""
 
 Rows = list[tuple[str, str]]
 
@@ -69,30 +75,28 @@ def protect(
 
     Example: zicht protect cells.csv --spec spec.yaml --out protected.csv
     """
+    from zicht.cli.outputs import check_outputs
     from zicht.disclosure.history import Released, structure_path
     from zicht.disclosure.protecting import protect_cells
     from zicht.disclosure.spec import load_spec
-    from zicht.errors import UsageError
+    from zicht.disclosure.writing import NO_PLACE
 
     wanted = load_spec(spec)
     earlier = [Released.read(path) for path in released or ()]
     given = [cells, spec, *(released or ()), *(structure_path(one) for one in released or ())]
+    if wanted.history.successors_file is not None:
+        given.append(wanted.history.successors_file)
+    check_outputs([out], given, code=NO_PLACE)
     made = [one for one in (out, structure_path(out), explain, report) if one is not None]
-    places = [one.resolve() for one in made]
-    for one in made:
-        if places.count(one.resolve()) > 1 or one.resolve() in {path.resolve() for path in given}:
-            raise UsageError(
-                f"{one.name} would be written over another file of this command.",
-                code="Z-DIS-015",
-                remedy="Give every file a name of its own.",
-            )
-        if not one.parent.is_dir():
-            raise UsageError(
-                f"the folder {one.parent} of {one.name} is not there.",
-                code="Z-DIS-015",
-                remedy="Make it first.",
-            )
-    protected = protect_cells(cells, wanted, earlier, lambda line: typer.echo(line, err=True))
+    check_outputs(made, given, code=NO_PLACE)
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        # Of what takes a moment nobody asks how far it is.
+        if time.monotonic() - began > SLOW:
+            typer.echo(line[:WIDTH], err=True)
+
+    protected = protect_cells(cells, wanted, earlier, tell)
     protected.write(out, explain, report)
     typer.echo(f"protected {cells.name} -> {out.name}")
     rows = _rows(protected.report)
@@ -100,4 +104,5 @@ def protect(
     for name, value in rows:
         typer.echo(f"  {name:<{width}}  {value}")
     for warning in protected.report["warnings"]:
-        typer.echo(f"warning: {warning}")
+        for line in textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  "):
+            typer.echo(line)

@@ -60,9 +60,10 @@ class Released:
         """
         name = source_name(cells, "earlier release")
         read = read_columns(cells, name=name, code="Z-DIS-035")
+        rounding = _own_rounding(read, name)
         if structure is None:
             if not isinstance(cells, str | Path):
-                return cls(read, {}, name)
+                return cls(read, {}, name, rounding)
             structure = structure_path(Path(cells))
             if not structure.is_file():
                 raise wrong(
@@ -72,10 +73,25 @@ class Released:
                     "Z-DIS-035",
                 )
         if isinstance(structure, str | Path) and len(Path(structure).read_bytes().splitlines()) < 2:
-            return cls(read, {}, name)
-        return cls(
-            read, read_columns(structure, name=f"structure of {name}", code="Z-DIS-035"), name
+            return cls(read, {}, name, rounding)
+        codes = read_columns(structure, name=f"structure of {name}", code="Z-DIS-035")
+        return cls(read, codes, name, rounding)
+
+
+def _own_rounding(cells: Columns, name: str) -> Rounding | None:
+    """How a release says that it is rounded; None where it says nothing."""
+    if "rounding_base" not in cells or not len(cells["rounding_base"]):
+        return None
+    base = text_of(cells["rounding_base"])[0]
+    mode = text_of(cells["rounding_mode"])[0] if "rounding_mode" in cells else "conventional"
+    if not base.isdigit() or int(base) < 2 or mode not in ("conventional", "controlled"):
+        raise wrong(
+            name,
+            f"rounding_base is {base!r} and rounding_mode {mode!r}",
+            "The base is a whole number from 2, the mode conventional or controlled.",
+            "Z-DIS-035",
         )
+    return Rounding(int(base), mode)
 
 
 def structure_path(path: Path) -> Path:
@@ -90,7 +106,8 @@ def contradiction(name: str, examples: Sequence[str]) -> DisclosureError:
     return wrong(
         name,
         f"what it shows cannot be under the declared relation{shown}{more}",
-        "Set history.relation to what holds (free if records can also go), or correct the cells.",
+        "Set history.relation to what holds (free if records can also go), or correct the cells. "
+        "Releases go oldest first.",
         "Z-DIS-036",
     )
 
@@ -239,6 +256,9 @@ def read_past(released: Released, spec: Spec, measure: str = "value") -> Past:
     )
     hidden.ravel()[flat[empty]] = True
     rounding = released.rounding or spec.history.rounding or spec.published_rounding
+    if rounding is not None and (values[~np.isnan(values)] % rounding.base != 0).any():
+        # It was not rounded after all: taking it for an interval would be too little.
+        rounding = None
     return Past(name, axes, values, hidden, rounding if measure == "value" else None)
 
 

@@ -22,6 +22,7 @@ from zicht.disclosure.history import (
     structure_path,
 )
 from zicht.disclosure.primary import GROUP, find_group, group_dimensions
+from zicht.disclosure.problem import Problem
 from zicht.disclosure.reading import read_columns, source_name
 from zicht.disclosure.rounding import Rounded, round_conventionally, round_table
 from zicht.disclosure.spec import Rounding, Spec, check_fit
@@ -75,6 +76,20 @@ class Protected:
     rounding: Rounding | None = None
 
     @property
+    def published_columns(self) -> dict[str, list[Any]]:
+        """``columns``, and of rounded counts ``rounding_base`` and ``rounding_mode``.
+
+        A file travels without its spec, and a table can be rounded where the spec does not say so.
+        """
+        if self.rounding is None:
+            return self.columns
+        size = len(self.columns["value"])
+        return self.columns | {
+            "rounding_base": [self.rounding.base] * size,
+            "rounding_mode": [self.rounding.mode] * size,
+        }
+
+    @property
     def table(self) -> pandas.DataFrame:
         """What may be published, as a data frame."""
         import pandas
@@ -120,7 +135,7 @@ class Protected:
         """
         out = Path(out)
         contents = {
-            out: table_bytes(self.columns, out),
+            out: table_bytes(self.published_columns, out),
             structure_path(out): table_bytes(self.structure_columns, structure_path(out)),
         }
         if explain is not None:
@@ -421,13 +436,15 @@ def _check_past(table: Table, made: Rounded, run: _Run) -> None:
     lower[:n] = np.maximum(lower[:n], np.where(made.hidden, 0, made.low))
     upper[:n] = np.minimum(upper[:n], np.where(made.hidden, np.inf, made.high))
     watched = problem.guarded.copy()
-    watched[:n] = (count > 0) & (count < run.spec.policy.minimum_frequency)
+    watched[:n] = (count > 0) & (made.hidden | (count < run.spec.policy.minimum_frequency))
     loose = lower < upper
     system = System(problem.matrix, problem.values, lower, upper, problem.block)
     found = set(recoverable(system, loose, np.flatnonzero(watched & loose)).tolist())
     found |= set(np.flatnonzero(watched & ~loose).tolist())
     late = np.array(sorted(cell for cell in found if cell >= n), dtype=np.int64)
     found -= set(late[given_away_before(problem, late)].tolist())
+    if run.spec.policy.protection == "interval":
+        found |= _narrowed(problem, lower, upper, float(run.spec.policy.minimum_frequency))
     if found:
         names = [table.label(cell) if cell < n else problem.names[cell] for cell in sorted(found)]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -436,6 +453,26 @@ def _check_past(table: Table, made: Rounded, run: _Run) -> None:
             f"away: {', '.join(names[:5])}{more}.",
             remedy="Choose a larger rounding.base, or hold this revision.",
         )
+
+
+def _narrowed(problem: Problem, lower: Floats, upper: Floats, least: float) -> set[int]:
+    """Hidden cells of earlier releases that are known to be small beside these bounds, and were
+    not without them.
+    """
+    from zicht.disclosure.secondary import System, intervals
+
+    def highest(low: Floats, high: Floats, cells: Ints) -> Floats:
+        system = System(problem.matrix, problem.values, low, high, problem.block)
+        return np.asarray(intervals(system, low < high, cells)[1])
+
+    cells = np.flatnonzero(problem.guarded & (lower < upper) & (problem.values < least))
+    if not len(cells):
+        return set()
+    cells = cells[highest(lower, upper, cells) < least - 1e-6]
+    if not len(cells):
+        return set()
+    alone = highest(problem.lower, problem.upper, cells)
+    return set(cells[alone >= least - 1e-6].tolist())
 
 
 # What comes out --------------------------------------------------------------------------------
@@ -557,8 +594,26 @@ def _report_counts(
             }
             for one in outcome.unmet
         ),
+        **_out_of_reach(table, primary, spec),
         "relaxed": [table.key(cell) for cell in outcome.relaxed if hidden[cell]],
         "given_away_before": list(outcome.already_known[:MOST_LISTED]),
+        "unmet_before": list(outcome.past_unmet[:MOST_LISTED]),
+    }
+
+
+def _out_of_reach(table: Table, primary: Bools, spec: Spec) -> dict[str, Any]:
+    """Primary cells that can never look like 1: so many of their innermost cells are not zero."""
+    policy = spec.policy
+    if policy.protection != "interval" or not policy.zeros_are_known:
+        return {"n_never_one": 0, "never_one": []}
+    parts = table.n_nonzero.ravel()
+    cells = np.flatnonzero(primary & (parts > 1) & (parts <= table.count.ravel()))
+    small = cells[table.count.ravel()[cells] < policy.minimum_frequency]
+    return {
+        "n_never_one": len(small),
+        "never_one": _listed(
+            {"cell": table.key(int(cell)), "lowest": int(parts[cell])} for cell in small
+        ),
     }
 
 

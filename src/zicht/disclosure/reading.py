@@ -6,6 +6,7 @@ Everything arrives as text or numbers per column; what it means is for :mod:`.ta
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,19 @@ def _check_header(header: list[str], name: str) -> None:
             raise wrong(name, what, "Name every column once.", "Z-DIS-021")
 
 
+def no_pattern(path: Path) -> str:
+    """The path for DuckDB, which takes ``*``, ``?`` and ``[`` in a name for a pattern of files."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
 def _read_parquet(path: Path, code: str) -> Columns:
     import duckdb
 
     try:
         with duckdb.connect() as connection:
-            result = connection.execute("select * from read_parquet(?)", [str(path)])
+            result = connection.execute(
+                "select * from read_parquet(?, hive_partitioning = false)", [no_pattern(path)]
+            )
             header = [one[0] for one in result.description or ()]
             rows = result.fetchall()
     except duckdb.Error as error:
@@ -114,7 +122,8 @@ def read_columns(source: Any, *, name: str = "cells", code: str = "Z-DIS-020") -
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.is_file():
-            raise wrong(path.name, "there is no such file", f"Looked for {path}.", code)
+            what = "it is no file" if path.exists() else "there is no such file"
+            raise wrong(path.name or str(path), what, f"Looked for {path}.", code)
         if path.stat().st_size > MOST_BYTES:
             raise wrong(
                 path.name,

@@ -7,6 +7,7 @@ default that is documented at the field, each with its basis.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,13 @@ from zicht.errors import DisclosureError
 
 ROUTES = ("hide_more", "merge", "round", "hold_back")
 """What policy can choose where the guarantee cannot be had, see :attr:`CellPolicy.infeasible`."""
+MOST = 1_000_000_000
+"""Thresholds and bases are at most this."""
+RESERVED = (
+    *("value", "obs_status", "conf_status", "rounding_base", "rounding_mode"),
+    *("kind", "rules", "shields", "lower", "upper", "largest_share"),
+)
+"""Columns of what is published and of the internal explanation: no level can be called so."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +207,13 @@ class History:
         successors: ``(from, to)`` innermost codes of the first hierarchical dimension, for
             releases in another geography year.
         rounding: how earlier values were rounded; None for as :meth:`Spec.published_rounding`.
+        successors_file: where the successors were read; None when they stand in the spec itself.
     """
 
     relation: str = "additions"
     successors: tuple[tuple[str, str], ...] = ()
     rounding: Rounding | None = None
+    successors_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +242,11 @@ class Spec:
         return next(one for one in self.dimensions if one.name == name)
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+"""Shows what was given, however long it is or deep."""
+
+
 def wrong(name: str, rule: str, remedy: str, code: str) -> DisclosureError:
     """An error about a file: which one, what does not hold, what to do."""
     return DisclosureError(f"{name}: {rule}.", code=code, remedy=remedy)
@@ -241,7 +256,7 @@ def _known(document: Any, known: Sequence[str], where: str, name: str) -> Mappin
     if not isinstance(document, Mapping):
         raise wrong(
             name,
-            f"{where} is {document!r}, not a list of keys with values",
+            f"{where} is {_SHORT.repr(document)}, not a list of keys with values",
             f"Keys that can stand here: {', '.join(known)}.",
             "Z-DIS-012",
         )
@@ -259,16 +274,15 @@ def _known(document: Any, known: Sequence[str], where: str, name: str) -> Mappin
 
 
 def _bad(name: str, key: str, value: Any, wanted: str) -> DisclosureError:
-    return wrong(name, f"{key} is {value!r}", f"It must be {wanted}.", "Z-DIS-012")
+    return wrong(name, f"{key} is {_SHORT.repr(value)}", f"It must be {wanted}.", "Z-DIS-012")
 
 
 Check = Callable[[Any, str, str], Any]
 
 
-def _number(low: float, high: float = float("inf"), *, whole: bool = False) -> Check:
+def _number(low: float, high: float = MOST, *, whole: bool = False) -> Check:
     def check(value: Any, key: str, name: str) -> Any:
-        kind = "a whole number" if whole else "a number"
-        bounds = f"{kind} from {low:g}" + ("" if high == float("inf") else f" to {high:g}")
+        bounds = f"{'a whole number' if whole else 'a number'} from {low:,g} to {high:,.10g}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _bad(name, key, value, bounds)
         if not low <= value <= high or (whole and value != int(value)):
@@ -475,12 +489,16 @@ def _history(value: Any, folder: Path, name: str) -> History:
     if successors is None:
         return History(relation, (), rounding)
     if isinstance(successors, str):
-        return History(relation, read_successors(folder / successors), rounding)
+        source = folder / successors
+        return History(relation, read_successors(source), rounding, source)
+    # YAML reads an unquoted 0363 as another number; which one was meant cannot be known.
     if not isinstance(successors, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 for pair in successors
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair)
+        for pair in successors
     ):
-        raise _bad(name, "history.successors", successors, "a file or a list of [from, to]")
-    return History(relation, tuple((str(a), str(b)) for a, b in successors), rounding)
+        wanted = "a file or a list of [from, to], with the codes in quotes"
+        raise _bad(name, "history.successors", successors, wanted)
+    return History(relation, tuple((a, b) for a, b in successors), rounding)
 
 
 def spec_of(document: Any, *, name: str = "spec", folder: Path | None = None) -> Spec:
@@ -502,19 +520,21 @@ def spec_of(document: Any, *, name: str = "spec", folder: Path | None = None) ->
         raise _bad(name, "dimensions", top["dimensions"], "at least one dimension, by name")
     dimensions = tuple(_dimension(own, value, name) for own, value in top["dimensions"].items())
     levels = [level for one in dimensions for level in one.levels]
+    # Parquet files and databases do not tell a from A.
+    lowered = [level.lower() for level in levels]
     for level in levels:
-        if levels.count(level) > 1:
+        if lowered.count(level.lower()) > 1:
             raise wrong(
                 name,
-                f"the level {level} stands in two dimensions",
+                f"the level {level} stands in two dimensions (capitals do not count)",
                 "Give every level a name of its own.",
                 "Z-DIS-013",
             )
-    for reserved in ("value", "obs_status", "conf_status"):
-        if reserved in levels:
+    for level in levels:
+        if level.lower() in RESERVED:
             raise wrong(
                 name,
-                f"a level is called {reserved}, as a column of what is published",
+                f"a level is called {level}, as a column of what is written",
                 "Call it otherwise.",
                 "Z-DIS-013",
             )
@@ -597,8 +617,9 @@ def load_spec(path: Path | str) -> Spec:
     try:
         text = path.read_text(encoding="utf-8-sig")
         document = yaml.load(text, Loader=loader)
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    # A date that does not exist is a ValueError, brackets without end a RecursionError.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise wrong(
             path.name,
             f"it cannot be read as YAML in UTF-8: {reason}",

@@ -11,7 +11,7 @@ import numpy as np
 from zicht.disclosure.history import Compared, Past, add_history, compare
 from zicht.disclosure.primary import Primary, find_primary
 from zicht.disclosure.problem import Extra, Problem, loss_of_hiding, make_problem
-from zicht.disclosure.spec import Spec
+from zicht.disclosure.spec import CellPolicy, Spec
 from zicht.disclosure.tables import Bools, Floats, Ints, Table
 
 Say = Callable[[str], None]
@@ -43,6 +43,7 @@ class Outcome:
         infeasible: cells that stay exactly recoverable, or must be hidden and may not be.
         follows: those of the infeasible ones that earlier releases alone give away.
         past_infeasible: hidden cells of earlier releases that this one gives away, by name.
+        past_unmet: hidden cells of earlier releases known to be small whatever is hidden now.
         already_known: cells of the table and of earlier releases that the past alone gives away.
         relaxed: cells of never_hide that had to be hidden.
         loss, lower_bound: of the secondary cells, in the weight of policy; the bound is nan where
@@ -62,6 +63,7 @@ class Outcome:
     infeasible: tuple[int, ...]
     follows: tuple[int, ...]
     past_infeasible: tuple[str, ...]
+    past_unmet: tuple[str, ...]
     already_known: tuple[str, ...]
     relaxed: tuple[int, ...]
     loss: float
@@ -89,6 +91,12 @@ class _Wish:
     counts_flips: bool
 
 
+def _weight(table: Table, primary: Primary, spec: Spec) -> Floats:
+    """What it costs to hide each cell; a zero that need not be hidden is not hidden for nothing."""
+    weight = loss_of_hiding(table, spec.policy)
+    return np.where(primary.loose_zeros.ravel(), np.maximum(weight, 1.0), weight)
+
+
 def _wish(
     table: Table, primary: Primary, problem: Problem, then: Compared, spec: Spec, relax: bool
 ) -> _Wish:
@@ -105,8 +113,7 @@ def _wish(
     kept = then.was_hidden & ~zeros & ~problem.known & ~open_ & ~must & follows
     conflict = must & open_
     hidden = (must | kept) & ~open_
-    weight = loss_of_hiding(table, policy)
-    weight = np.where(primary.loose_zeros.ravel(), np.maximum(weight, 1.0), weight)
+    weight = _weight(table, primary, spec)
     flips = bool(policy.stable and then.was_shown.any())
     if flips:
         # A flip costs as much as a cell larger than most: both kinds of loss keep one scale.
@@ -132,6 +139,19 @@ def _pad(values: Any, size: int, fill: Any) -> Any:
     return np.concatenate([values, np.full(size - len(values), fill)])
 
 
+def _late_high(problem: Problem, policy: CellPolicy) -> Floats:
+    """How far what is known of hidden cells of earlier releases must reach upwards.
+
+    Their values are not at hand, only some that fit; a threshold above these is a demand all the
+    same, because the interval does not depend on which values were taken.
+    """
+    high = np.full(problem.size, np.nan)
+    if policy.protection == "interval":
+        small = problem.guarded & (problem.values < policy.minimum_frequency)
+        high[small] = policy.minimum_frequency
+    return high
+
+
 def _known_for_certain(problem: Problem) -> Bools:
     return np.asarray(problem.lower == problem.upper)
 
@@ -142,20 +162,29 @@ def _solve(
     guarded: Bools,
     seconds: float,
     say: Say | None,
+    late_high: Floats | None = None,
 ) -> Any:
-    from zicht.disclosure.secondary import Demand, System, suppress
+    from zicht.disclosure.secondary import Demand, Suppression, System, suppress
 
     n, size = problem.n, problem.size
     constant = _known_for_certain(problem)
     constant[:n] = False
+    if not problem.matrix.nnz:
+        # Without totals and without a past nothing can be computed of a hidden cell.
+        hidden = _pad(wish.hidden, size, True) & ~constant
+        none = np.zeros(size, dtype=bool)
+        return Suppression(hidden, none, 0.0, 0.0, (), np.zeros(0, dtype=np.int64), 0.0, True, 0)
     system = System(problem.matrix, problem.values, problem.lower, problem.upper, problem.block)
+    # Of a cell in no line nothing can be computed, and nothing can be done.
+    tied = np.bincount(problem.matrix.indices, minlength=size) > 0
+    high = _pad(wish.high, size, np.nan) if late_high is None else late_high
     demand = Demand(
         hidden=_pad(wish.hidden, size, True) & ~constant,
         shown=_pad(wish.shown, size, False) | constant,
         weight=_pad(wish.weight, size, 0.0),
-        guarded=guarded,
-        low=_pad(wish.low, size, np.nan),
-        high=_pad(wish.high, size, np.nan),
+        guarded=guarded & tied,
+        low=np.where(tied, _pad(wish.low, size, np.nan), np.nan),
+        high=np.where(tied, high, np.nan),
     )
 
     def tell(text: str, numbers: Mapping[str, float]) -> None:
@@ -232,13 +261,17 @@ def suppress_table(
     guarded[: problem.n] = ~wish.shown
     n = problem.n
     share = 0.6 if table.magnitudes is not None else 1.0
-    result = _solve(problem, wish, guarded, seconds * share, say)
+    late_high = _late_high(problem, spec.policy)
+    late_high[pinned(problem)] = np.nan
+    late_high[: problem.n] = wish.high
+    result = _solve(problem, wish, guarded, seconds * share, say, late_high)
     hidden = result.hidden[:n]
     unmet = [
         Target(int(one.cell), one.side, one.wanted, one.reached)
         for one in result.unmet
         if one.cell < n and one.side != "exact"
     ]
+    narrow = sorted({problem.names[one.cell] for one in result.unmet if one.cell >= n})
     infeasible = set(np.flatnonzero(wish.conflict).tolist())
     infeasible |= {int(cell) for cell in result.infeasible if cell < n}
     late = np.array([cell for cell in result.infeasible if cell >= n], dtype=np.int64)
@@ -257,7 +290,7 @@ def suppress_table(
     open_cells = np.array(sorted(infeasible) if pasts else [], dtype=np.int64)
     primary_cells = primary.cells.ravel()
     secondary = hidden & ~primary_cells
-    loss = float(loss_of_hiding(table, spec.policy)[secondary].sum())
+    loss = float(_weight(table, primary, spec)[secondary].sum())
     plain = not (wish.counts_flips or relax or wish.kept.any())
     known = [f"{table.label(int(c))}" for c in np.flatnonzero(primary_cells & problem.known)]
     return Outcome(
@@ -270,6 +303,7 @@ def suppress_table(
         infeasible=tuple(sorted(infeasible)),
         follows=tuple(sorted(open_cells[given_away_before(problem, open_cells)].tolist())),
         past_infeasible=tuple(past),
+        past_unmet=tuple(narrow),
         already_known=tuple([problem.names[int(c)] for c in before] + known),
         relaxed=tuple(np.flatnonzero(wish.never & hidden).tolist()),
         loss=loss,

@@ -234,7 +234,7 @@ class Table:
                 raise wrong(
                     self.name,
                     f"{rule} names {axis.name} = {code!r}, which does not occur",
-                    "Use codes of the cells, or the code of the total.",
+                    "Use codes of the cells, or the code of the total; put codes in quotes.",
                     "Z-DIS-012",
                 )
             own = np.zeros(len(axis), dtype=bool)
@@ -513,6 +513,16 @@ def _duplicates(table: Table, flat: Ints, name: str) -> None:
         )
 
 
+def _check_size(n_cells: int, name: str) -> None:
+    if n_cells > MOST_CELLS:
+        raise wrong(
+            name,
+            f"it has {n_cells:,} cells or more with totals, more than {MOST_CELLS:,}",
+            "Split it into tables that are published on their own, or leave out a dimension.",
+            "Z-DIS-030",
+        )
+
+
 def build_table(columns: Columns, spec: Spec, name: str = "cells") -> Table:
     """A table with all its totals from innermost cells.
 
@@ -521,6 +531,8 @@ def build_table(columns: Columns, spec: Spec, name: str = "cells") -> Table:
     Raises:
         DisclosureError: Z-DIS-020 to Z-DIS-031 naming ``name``, the rule and the first rows.
     """
+    codes = [set(columns[one.name].tolist()) for one in spec.dimensions if one.name in columns]
+    _check_size(math.prod(map(len, codes)), name)
     measures = _measures(columns, spec, name)
     n_rows = len(measures[spec.count])
     totals = np.zeros(n_rows, dtype=bool)
@@ -537,13 +549,7 @@ def build_table(columns: Columns, spec: Spec, name: str = "cells") -> Table:
     ]
     axes = tuple(axis for axis, _ in found)
     shape = tuple(len(axis) for axis in axes)
-    if math.prod(shape) > MOST_CELLS:
-        raise wrong(
-            name,
-            f"it has {math.prod(shape):,} cells with totals, more than {MOST_CELLS:,}",
-            "Split it into tables that are published on their own, or leave out a dimension.",
-            "Z-DIS-030",
-        )
+    _check_size(math.prod(shape), name)
     bare = Table(axes, np.zeros(shape, dtype=np.int64), name=name)
     flat = np.ravel_multi_index([at for _, at in found], shape).astype(np.int64)
     _duplicates(bare, flat, name)

@@ -10,6 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zicht.disclosure.reading import no_pattern
+from zicht.errors import UsageError
+
+NO_PLACE = "Z-DIS-015"
+"""Code of the error that nothing may be written at that place."""
+
 Frame = Mapping[str, Sequence[Any]]
 """Columns by name."""
 
@@ -37,8 +43,9 @@ def parquet_bytes(columns: Frame, folder: Path) -> bytes:
             connection.execute("set threads = 1")
             connection.execute(f"create table cells ({made})")
             connection.execute(
-                "insert into cells select * from read_csv(?, header = true, all_varchar = true)",
-                [str(text)],
+                "insert into cells select * from read_csv(?, header = true, all_varchar = true, "
+                "hive_partitioning = false)",
+                [no_pattern(text)],
             )
             connection.execute("copy cells to ? (format parquet)", [str(partial)])
         return partial.read_bytes()
@@ -70,14 +77,20 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     """Writes every file beside its place first, then renames them all.
 
     Raises:
+        UsageError: Z-DIS-015 if one of them is there and is no plain file.
         OSError: if a file cannot be written; then none of them has changed.
     """
+    for path in contents:
+        # A rename would put a file in the place of a device or a link, and fail on a folder.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UsageError(
+                f"{path.name} is there and is no plain file.",
+                code=NO_PLACE,
+                remedy="Name a file; a folder, a link or a device is not replaced.",
+            )
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in contents}
     try:
         for path, content in contents.items():
-            # A rename onto a folder fails, and by then others would have been renamed.
-            if path.is_dir():
-                raise IsADirectoryError(21, "it is a folder", str(path))
             with partials[path].open("wb") as stream:
                 stream.write(content)
                 stream.flush()
