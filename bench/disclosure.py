@@ -3,8 +3,8 @@
 Run it with ``make bench-disclosure``. Every row is two commands as a user would give them,
 ``zicht protect`` and ``zicht attack``, timed from start to end, start of Python included. The two
 given tables and the rows of other tools are public and lie outside the project, in
-``ZICHT_SDC`` (default ``../shared/data/sdc``); without them only the large tables are left out too,
-since they are made from these. ``ZICHT_BENCH_VINTAGES`` (10) says how many vintages follow each other.
+``ZICHT_SDC`` (default ``../shared/data/sdc``); without them nothing runs, since the large tables
+are made from these. ``ZICHT_BENCH_VINTAGES`` (10) says how many vintages follow each other.
 
 ``python bench/disclosure.py A 37k`` runs the cases whose name has one of these words.
 """
