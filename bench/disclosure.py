@@ -70,8 +70,9 @@ class Run:
     attack_seconds: float = 0.0
 
     def findings(self, *kinds: str) -> int:
-        """Number of findings of these kinds."""
-        return sum(one["kind"] in kinds for one in self.attack.get("findings", ()))
+        """Number of findings of these kinds that break the promise."""
+        found = self.attack.get("findings", ())
+        return sum(one["kind"] in kinds and one["severity"] == "fail" for one in found)
 
     def row(self) -> str:
         """The run as a line; ``short`` is targets not reached, of which so many cannot be had."""
