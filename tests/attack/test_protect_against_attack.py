@@ -340,7 +340,7 @@ def needed(made: Made, cell: Key) -> bool:
     hidden[problem.n :] &= (problem.lower < problem.upper)[problem.n :]
     watched = problem.guarded & hidden
     watched[: problem.n] = hidden[: problem.n]
-    system = System(problem.matrix, problem.values, problem.lower, problem.upper, problem.block)
+    system = System(problem.matrix, problem.values, problem.lower, problem.upper)
     return bool(len(recoverable(system, hidden, np.flatnonzero(watched), processes=1)))
 
 

@@ -196,12 +196,6 @@ class System:
         flat = np.ravel_multi_index([grid.ravel() for grid in grids], shape)
         return np.asarray(flat, dtype=np.int64) + layer * self.n_cells
 
-    def is_innermost(self, variables: Ints) -> Bools:
-        """Per variable whether nothing adds up to it along any dimension."""
-        at = np.unravel_index(variables % self.n_cells, [len(axis.labels) for axis in self.axes])
-        parts = [axis.is_leaf[i] for axis, i in zip(self.axes, at, strict=True)]
-        return np.asarray(np.logical_and.reduce(parts), dtype=bool)
-
 
 def _bottom(table: PublishedTable, dimension: Dimension) -> tuple[str, ...]:
     return table.structure[dimension.name].levels[dimension.name]

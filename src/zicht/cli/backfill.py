@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zicht.backfill import find_scope, load_backfill, run_backfill, summary
-from zicht.cli.options import AsJson
+from zicht.cli.options import AsJson, Here, Patience
 from zicht.cli.tables import print_json, print_table
 from zicht.clock import clock_from_environment
 from zicht.contracts import load_contracts
@@ -20,10 +20,8 @@ def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be computed again.")
     ] = False,
-    here: Annotated[
-        bool, typer.Option("--here", help="Run the DAG in this process, whatever else runs.")
-    ] = False,
-    patience: Annotated[float, typer.Option(help="Seconds to wait for the scheduler.")] = 3600,
+    here: Here = False,
+    patience: Patience = 3600,
     as_json: AsJson = False,
 ) -> None:
     """Computes again what rests on the sources and periods that a reviewed file names.

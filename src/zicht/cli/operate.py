@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zicht.cli.options import AsJson, Source
+from zicht.cli.options import AsJson, Here, Patience, Source
 from zicht.cli.tables import console, print_json, print_table
 from zicht.clock import clock_from_environment, format_moment
 from zicht.commands import fetch_source, human_path, requeue, source_of_table
@@ -267,10 +267,8 @@ def refresh(
         str | None,
         typer.Option(help="Show what was known at this moment (2024-06-30); releases nothing."),
     ] = None,
-    here: Annotated[
-        bool, typer.Option("--here", help="Run the DAG in this process, whatever else runs.")
-    ] = False,
-    patience: Annotated[float, typer.Option(help="Seconds to wait for the scheduler.")] = 3600,
+    here: Here = False,
+    patience: Patience = 3600,
     as_json: AsJson = False,
 ) -> None:
     """Makes a new release from what was accepted; does nothing when nothing is new.

@@ -60,7 +60,7 @@ def intervals_of(outcome: Outcome, cells: Ints) -> tuple[Floats, Floats]:
     hidden = np.concatenate([outcome.hidden, np.ones(problem.size - problem.n, dtype=bool)])
     constant = problem.lower == problem.upper
     hidden[problem.n :] &= ~constant[problem.n :]
-    system = System(problem.matrix, problem.values, problem.lower, problem.upper, problem.block)
+    system = System(problem.matrix, problem.values, problem.lower, problem.upper)
     low, high = intervals(system, hidden, cells)
     return low, high
 

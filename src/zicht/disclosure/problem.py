@@ -93,7 +93,6 @@ class Problem:
         guarded: extra cells that may not become exactly recoverable (of the table: all False).
         known: cells of the table that an earlier release made public.
         names: what guarded extra cells are called.
-        block: branch of the tree per cell; -1 for none.
     """
 
     n: int
@@ -104,7 +103,6 @@ class Problem:
     guarded: Bools
     known: Bools
     names: dict[int, str]
-    block: Ints
 
     @property
     def size(self) -> int:
@@ -133,15 +131,6 @@ def add_part_relations(axes: Sequence[Axis], extra: Extra, cells: Ints, fixed: F
         constant = float(sum(coef * fixed[at] for at, coef in terms if cells[at] < 0))
         if live:
             extra.equation([*live, (extra.cell(), slack)], constant)
-
-
-def branches(table: Table) -> Ints:
-    """Branch of the tree per cell: the topmost code of the first dimension with a hierarchy."""
-    for number, axis in enumerate(table.axes):
-        if axis.steps:
-            own = axis.branch.reshape([-1 if n == number else 1 for n in range(len(table.axes))])
-            return np.broadcast_to(own, table.shape).ravel().astype(np.int64)
-    return np.full(table.size, -1, dtype=np.int64)
 
 
 def make_problem(table: Table, values: Floats, lower: Floats, extra: Extra) -> Problem:
@@ -182,7 +171,6 @@ def make_problem(table: Table, values: Floats, lower: Floats, extra: Extra) -> P
         guarded=np.concatenate([np.zeros(n, dtype=bool), np.array(extra.guarded, dtype=bool)]),
         known=known,
         names=dict(extra.names),
-        block=np.concatenate([branches(table), np.full(extra.size - n, -1, dtype=np.int64)]),
     )
 
 

@@ -438,7 +438,7 @@ def _check_past(table: Table, made: Rounded, run: _Run) -> None:
     watched = problem.guarded.copy()
     watched[:n] = (count > 0) & (made.hidden | (count < run.spec.policy.minimum_frequency))
     loose = lower < upper
-    system = System(problem.matrix, problem.values, lower, upper, problem.block)
+    system = System(problem.matrix, problem.values, lower, upper)
     found = set(recoverable(system, loose, np.flatnonzero(watched & loose)).tolist())
     found |= set(np.flatnonzero(watched & ~loose).tolist())
     late = np.array(sorted(cell for cell in found if cell >= n), dtype=np.int64)
@@ -462,7 +462,7 @@ def _narrowed(problem: Problem, lower: Floats, upper: Floats, least: float) -> s
     from zicht.disclosure.secondary import System, intervals
 
     def highest(low: Floats, high: Floats, cells: Ints) -> Floats:
-        system = System(problem.matrix, problem.values, low, high, problem.block)
+        system = System(problem.matrix, problem.values, low, high)
         return np.asarray(intervals(system, low < high, cells)[1])
 
     cells = np.flatnonzero(problem.guarded & (lower < upper) & (problem.values < least))

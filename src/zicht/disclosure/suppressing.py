@@ -174,7 +174,7 @@ def _solve(
         hidden = _pad(wish.hidden, size, True) & ~constant
         none = np.zeros(size, dtype=bool)
         return Suppression(hidden, none, 0.0, 0.0, (), np.zeros(0, dtype=np.int64), 0.0, True, 0)
-    system = System(problem.matrix, problem.values, problem.lower, problem.upper, problem.block)
+    system = System(problem.matrix, problem.values, problem.lower, problem.upper)
     # Of a cell in no line nothing can be computed, and nothing can be done.
     tied = np.bincount(problem.matrix.indices, minlength=size) > 0
     high = _pad(wish.high, size, np.nan) if late_high is None else late_high
@@ -218,7 +218,7 @@ def given_away_before(problem: Problem, cells: Ints) -> Bools:
         return np.zeros(0, dtype=bool)
     from zicht.disclosure.secondary import System, recoverable
 
-    system = System(problem.matrix, problem.values, problem.lower, problem.upper, problem.block)
+    system = System(problem.matrix, problem.values, problem.lower, problem.upper)
     hidden = ~_known_for_certain(problem)
     hidden[: problem.n] = True
     return np.asarray(~hidden[cells] | np.isin(cells, recoverable(system, hidden, cells)))

@@ -117,21 +117,6 @@ class Axis:
                 heights[total] = max(heights[total], heights[parts].max() + 1)
         return heights
 
-    @cached_property
-    def branch(self) -> Ints:
-        """Per code its branch: the topmost code, short of the total, that it lies in; else -1."""
-        branches = np.full(len(self), -1, dtype=np.int64)
-        first: dict[str, str] = {}
-        for step in self.steps:
-            first.setdefault(step.level, step.parent_level)
-        above = {s.code: s.parent for s in self.steps if first.get(s.level) == s.parent_level}
-        for number, code in enumerate(self.codes):
-            while code in above:
-                code = above[code]
-            if code != self.total:
-                branches[number] = self.position[code]
-        return branches
-
 
 def make_axis(
     dimension: Dimension, codes: Mapping[str, Iterable[str]], steps: Iterable[Step]

@@ -13,9 +13,10 @@ import pandas as pd
 from zicht.attacker.attacking import attack
 from zicht.attacker.findings import Finding, Severity
 from zicht.attacker.published import PublishedTable, tables_of_release
-from zicht.disclosure.policies import Kind, Policy, load_policies
+from zicht.disclosure.policies import Kind, load_policies
 from zicht.errors import GateError
 from zicht.files import write_json
+from zicht.refresh.geography import successors
 from zicht.refresh.run import run_folder
 from zicht.releases.register import Entry, entries
 from zicht.settings import Settings
@@ -30,28 +31,11 @@ _MOST_SAID = 5
 
 def _policies(settings: Settings) -> dict[str, Mapping[str, Any]]:
     """What the public may know of each policy: its thresholds and rules."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for name, policy in load_policies(settings.policies).items():
-        if policy.kinds & {Kind.COUNTS, Kind.MAGNITUDES}:
-            found[name] = _known(policy)
-    return found
-
-
-def _known(policy: Policy) -> Mapping[str, Any]:
-    return policy.for_tables(Kind.COUNTS)
-
-
-def _successors(settings: Settings, years: Sequence[int]) -> list[tuple[str, str]]:
-    """Which municipality went into which: public, from the geography seeds in the warehouse."""
-    earlier = sorted({year for year in years if year != settings.geo_year})
-    if not earlier:
-        return []
-    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
-        rows = connection.execute(
-            "select distinct from_code, to_code from dim_recast where from_code <> to_code "
-            f"and from_year in ({', '.join(map(str, earlier))}) order by all"
-        ).fetchall()
-    return [(str(old), str(new)) for old, new in rows]
+    return {
+        name: policy.for_tables(Kind.COUNTS)
+        for name, policy in load_policies(settings.policies).items()
+        if policy.kinds & {Kind.COUNTS, Kind.MAGNITUDES}
+    }
 
 
 def _tables(
@@ -59,12 +43,12 @@ def _tables(
 ) -> list[list[PublishedTable]]:
     """Per indicator and period what the candidate says, before what earlier releases said."""
     policies = _policies(settings)
-    successors = _successors(settings, [entry.geo_year for entry in register])
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        years = [entry.geo_year for entry in register]
+        moves = successors(connection, "dim_recast", years, settings.geo_year)
     files = [database, *(e.database for e in reversed(register) if e.release_id != release_id)]
     tables = [
-        table
-        for path in files
-        for table in tables_of_release(path, policies, successors=successors)
+        table for path in files for table in tables_of_release(path, policies, successors=moves)
     ]
 
     def subject(table: PublishedTable) -> tuple[str, str]:

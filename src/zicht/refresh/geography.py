@@ -1,4 +1,4 @@
-"""The geography seeds as they look from one geography year.
+"""The geography as it looks from one geography year.
 
 A year that is added to the seeds later says nothing about the years before it, so it must not
 make other vintages of what is shown on the division of an earlier year.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import duckdb
 
 _LABELS = frozenset({"name"})
 """Columns that say how a region is called; no figure follows from them."""
@@ -32,6 +34,25 @@ def _seen(row: Mapping[str, str], geo_year: int) -> dict[str, str] | None:
     if row.get("valid_to", "") > first_day:
         seen["valid_to"] = ""
     return seen
+
+
+def successors(
+    connection: duckdb.DuckDBPyConnection, relation: str, years: Iterable[int], geo_year: int
+) -> list[tuple[str, str]]:
+    """Which municipality of earlier geography years went into which of ``geo_year``.
+
+    Args:
+        relation: ``dim_recast``, as the connection names it.
+        years: the geography years of earlier releases; ``geo_year`` itself may be among them.
+    """
+    earlier = sorted({year for year in years if year != geo_year})
+    if not earlier:
+        return []
+    rows = connection.execute(
+        f"select distinct from_code, to_code from {relation} where from_code <> to_code "
+        f"and from_year in ({', '.join(map(str, earlier))}) order by all"
+    ).fetchall()
+    return [(str(old), str(new)) for old, new in rows]
 
 
 def seed_digest(path: Path, geo_year: int) -> str:

@@ -18,6 +18,7 @@ from zicht.disclosure.wall import Output, Passed, pass_public, protect, require_
 from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.files import read_json, write_json
 from zicht.refresh.contents import table_hashes
+from zicht.refresh.geography import successors
 from zicht.refresh.run import Say, run_folder
 from zicht.refresh.tables import (
     MartTable,
@@ -90,21 +91,7 @@ def _policy_of(mart: Mart, policies: Mapping[str, Policy], kinds: Mapping[str, s
     return policies[meta["policy"]]
 
 
-def _successors(
-    connection: duckdb.DuckDBPyConnection, years: Sequence[int], geo_year: int
-) -> list[tuple[str, str]]:
-    """Which municipality of earlier geography years went into which of this one."""
-    earlier = sorted({year for year in years if year != geo_year})
-    if not earlier:
-        return []
-    rows = connection.execute(
-        "select distinct from_code, to_code from w.main.dim_recast "
-        f"where from_year in ({', '.join(map(str, earlier))}) and from_code <> to_code order by all"
-    ).fetchall()
-    return [(str(old), str(new)) for old, new in rows]
-
-
-def _output(table: MartTable, successors: Sequence[tuple[str, str]]) -> Output:
+def _output(table: MartTable, moves: Sequence[tuple[str, str]]) -> Output:
     meta = table.mart.indicator
     return Output(
         name=table.name,
@@ -112,32 +99,17 @@ def _output(table: MartTable, successors: Sequence[tuple[str, str]]) -> Output:
         policy=table.policy,
         cells=table.cells,
         dimensions=table.axes,
-        successors=successors,
+        successors=moves,
         per=float(meta["factor"]),
         decimals=int(meta["decimals"]),
     )
 
 
-def _released(table: MartTable, before: PublishedBefore) -> Released:
-    """One earlier table in the form of the wall."""
+def _published_cells(table: MartTable, before: PublishedBefore) -> pd.DataFrame:
+    """The cells of an earlier table, with a column per dimension."""
     keys = [breakdown_keys(text, table.dimensions) for text in before.cells["breakdown"]]
-    cells = pd.concat(
-        [
-            before.cells[["region_code"]],
-            pd.DataFrame(keys, index=before.cells.index),
-            before.cells[["value", "obs_status", "conf_status"]],
-        ],
-        axis=1,
-    )
-    return Released.read(cells, before.structure)
-
-
-def _again(table: MartTable, before: PublishedBefore) -> pd.DataFrame:
-    """The rows of a table that was published as it is: nothing new is said by saying it again."""
-    keys = [breakdown_keys(text, table.dimensions) for text in before.cells["breakdown"]]
-    return before.cells.assign(
-        explanation=None,
-        **{name: [key[name] for key in keys] for name in table.dimensions},
+    return before.cells.drop(columns="breakdown").assign(
+        **{name: [key[name] for key in keys] for name in table.dimensions}
     )
 
 
@@ -158,11 +130,11 @@ def _through_the_wall(
     before = published_before(table, register)
     last = before[-1] if before else None
     if last and last.digest == table.digest():
-        return release_rows(table, _again(table, last), regions), last.digest
-    output = _output(
-        table, _successors(connection, [b.geo_year for b in before], settings.geo_year)
-    )
-    tied = [_released(table, one) for one in before] if table.is_additive else []
+        return release_rows(table, _published_cells(table, last), regions), last.digest
+    years = [one.geo_year for one in before]
+    output = _output(table, successors(connection, "w.main.dim_recast", years, settings.geo_year))
+    past = before if table.is_additive else []
+    tied = [Released.read(_published_cells(table, one), one.structure) for one in past]
     try:
         passed = protect(output, tied)
     except HeldBackError as error:
@@ -173,7 +145,7 @@ def _through_the_wall(
             return None
         say(f"  held back {table.name}, the figures of {last.release_id} stay: {error}")
         held = replace(table, common=last.common, missing=())
-        return release_rows(held, _again(held, last), regions), last.digest
+        return release_rows(held, _published_cells(held, last), regions), last.digest
     _keep(connection, passed, folder / INTERNAL, table.name)
     say(f"  {table.name}: {int((passed.cells['obs_status'] == 'Q').sum())} cells hidden")
     return release_rows(table, passed.cells, regions), table.digest()

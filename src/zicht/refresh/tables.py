@@ -217,7 +217,7 @@ def release_rows(table: MartTable, protected: pd.DataFrame, regions: Regions) ->
             "breakdown": [breakdown_text(key) for key in keys] or TOTAL,
             "value": pd.to_numeric(shown["value"], errors="coerce").to_numpy(dtype=float),
             "is_suppressed": (shown["obs_status"] == "Q").to_numpy(),
-            "explanation": shown["explanation"].to_numpy(),
+            "explanation": shown["explanation"].to_numpy() if "explanation" in shown else None,
             "is_missing": False,
         }
     )

@@ -31,15 +31,12 @@ class System:
         values: true value per cell.
         lower: least value that the attacker knows for a cell that is hidden.
         upper: largest value that he knows, infinite where he knows none.
-        block: optional label per cell (a branch of the tree). The engine finds its own
-            neighbourhoods; labels are kept for those who report.
     """
 
     matrix: csr_array
     values: Floats
     lower: Floats
     upper: Floats
-    block: Ints | None = None
 
     @property
     def size(self) -> int:
@@ -206,4 +203,4 @@ def tighten(system: System, rounds: int = 8) -> System:
         if np.array_equal(new_lower, lower) and np.array_equal(new_upper, upper):
             break
         lower, upper = new_lower, new_upper
-    return System(system.matrix, system.values, lower, upper, system.block)
+    return System(system.matrix, system.values, lower, upper)
