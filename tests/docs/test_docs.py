@@ -288,7 +288,7 @@ def test_added_indicator_is_released_with_the_right_figures(
     assert len(figures) == 24
     for region, period, value, status, theme, unit in figures:
         assert value == pytest.approx(round(expected[region, period], 1))
-        assert (status, theme, unit) == ("P", "ondermijning", "per_1000_inhabitants")
+        assert (status, theme, unit) == ("P", "drugs", "per_1000_inhabitants")
     amsterdam = next(row for row in figures if row[:2] == ("GM0363", "2024"))
     assert amsterdam[2] == 221.4
     (definition,) = released(

@@ -98,10 +98,10 @@ MEASURES = Source(
 )
 SOURCES = (CRIME, SUSPECTS, MEASURES)
 MARTS: Mapping[str, Source] = {
-    "mart_ondermijning__registered_crime_per_1000": CRIME,
-    "mart_ondermijning__suspects_per_10000": SUSPECTS,
-    "mart_ondermijning__suspects_drugs_per_10000": SUSPECTS,
-    "mart_ondermijning__suspects_firearms_per_10000": SUSPECTS,
+    "mart_drugs__registered_crime_per_1000": CRIME,
+    "mart_drugs__suspects_per_10000": SUSPECTS,
+    "mart_drugs__suspects_drugs_per_10000": SUSPECTS,
+    "mart_drugs__suspects_firearms_per_10000": SUSPECTS,
     "mart_armoede__social_assistance_per_100": MEASURES,
     "mart_armoede__low_income_households_per_100_dwellings": MEASURES,
 }

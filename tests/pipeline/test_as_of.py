@@ -29,7 +29,7 @@ from zicht.releases.store import CURRENT, current_release
 from zicht.settings import Settings
 
 MOMENTS = [NOW + timedelta(days=30 * number) for number in range(6)]
-MART = "mart_ondermijning__registered_crime_per_1000"
+MART = "mart_drugs__registered_crime_per_1000"
 
 
 def accept(settings: Settings, at: datetime) -> None:

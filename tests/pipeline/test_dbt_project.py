@@ -46,7 +46,7 @@ INDICATOR_KEYS = {
     "plausible",
     "caveats",
 }
-CRIME_MART = "mart_ondermijning__registered_crime_per_1000"
+CRIME_MART = "mart_drugs__registered_crime_per_1000"
 needs_shared = pytest.mark.skipif(
     not support.SHARED.is_dir(), reason="the whole tables of ../shared/data are not here"
 )
@@ -419,7 +419,7 @@ class TestNames:
     ) -> None:
         groups = support.DbtRun(0, "", sample[0] / "dbt").manifest["groups"].values()
         themes = {group["name"]: group["config"]["meta"]["theme"] for group in groups}
-        assert set(themes) >= {"ondermijning", "armoede"}
+        assert set(themes) >= {"vastgoed", "drugs", "rechtspersonen", "armoede"}
         for name, theme in themes.items():
             assert theme["id"] == name
             for key in ("label", "description", "research_questions"):

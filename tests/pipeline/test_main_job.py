@@ -112,7 +112,7 @@ def test_merged_municipality_has_the_sum_of_its_parts(first_release: Settings) -
     ]
     with duckdb.connect(str(first_release.warehouse), read_only=True) as connection:
         row = connection.execute(
-            "select numerator, is_estimated from mart_ondermijning__registered_crime_per_1000 "
+            "select numerator, is_estimated from mart_drugs__registered_crime_per_1000 "
             "where region_code = 'GM1992' and reference_period = '2015'"
         ).fetchone()
     assert row == (sum(parts), False)
@@ -228,7 +228,7 @@ def test_new_period_costs_one_pair_and_revision_supersedes(small: Settings) -> N
         row = duckdb.execute(
             "select numerator from read_parquet(?) where region_code = 'GM0855' "
             "and reference_period = '2024'",
-            [str(folder / "mart_ondermijning__registered_crime_per_1000.parquet")],
+            [str(folder / "mart_drugs__registered_crime_per_1000.parquet")],
         ).fetchone()
         assert row == (provisional,)
         assert any("not released" in line for line in said)
@@ -239,7 +239,7 @@ def test_new_period_costs_one_pair_and_revision_supersedes(small: Settings) -> N
 def _crimes(settings: Settings, region: str) -> float:
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         row = connection.execute(
-            "select numerator from mart_ondermijning__registered_crime_per_1000 "
+            "select numerator from mart_drugs__registered_crime_per_1000 "
             "where region_code = ? and reference_period = '2024'",
             [region],
         ).fetchone()

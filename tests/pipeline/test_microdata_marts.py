@@ -36,11 +36,11 @@ from zicht.vintages import make_plan
 NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
 LONE, MERGED, PARTS = "GM1695", "GM1991", ("GM1685", "GM0856")
 """A municipality by itself, and one made of two on 1 January 2022."""
-ENTITIES = "mart_ondermijning__legal_entities_by_directors"
+ENTITIES = "mart_rechtspersonen__legal_entities_by_directors"
 HOUSEHOLDS = "mart_armoede__low_income_households"
 SHARE = "mart_armoede__low_income_households_pct"
 CUBES = {
-    "nhr": ("cube_ondermijning__legal_entities", (ENTITIES,)),
+    "nhr": ("cube_rechtspersonen__legal_entities", (ENTITIES,)),
     "tax_income": ("cube_armoede__low_income", (HOUSEHOLDS, SHARE)),
 }
 QUARTERS = ("2021-Q4", "2022-Q1")
@@ -76,7 +76,7 @@ class Home:
     def compiled(self, cube: str) -> str:
         """The SQL of a cube as dbt ran it."""
         folder = self.run.target / "compiled" / "zicht" / "models" / "cubes"
-        return (folder / f"{cube}.sql").read_text(encoding="utf-8")
+        return next(folder.rglob(f"{cube}.sql")).read_text(encoding="utf-8")
 
 
 def count_delivered(landing: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -253,7 +253,7 @@ class TestLegalEntities:
         parts = home.rows(
             "select reference_period, min(n_parts), max(n_parts), sum(value)::int, "
             "bool_or(is_missing) "
-            f"from cube_ondermijning__legal_entities where region_code = '{MERGED}' "
+            f"from cube_rechtspersonen__legal_entities where region_code = '{MERGED}' "
             "group by all order by all"
         )
         assert [row[:3] for row in parts] == [("2021-Q4", 2, 2), ("2022-Q1", 1, 1)]
@@ -351,7 +351,7 @@ def test_a_split_municipality_stops_the_query(home: Home, bench: duckdb.DuckDBPy
 def test_a_category_that_is_not_declared_stops_the_query(
     home: Home, bench: duckdb.DuckDBPyConnection
 ) -> None:
-    query = home.compiled("cube_ondermijning__legal_entities")
+    query = home.compiled("cube_rechtspersonen__legal_entities")
     ((delivery,),) = home.rows(
         "select distinct delivery_id from stg_nhr__directors where reference_period = '2021-Q4'"
     )
@@ -368,7 +368,7 @@ def test_a_category_that_is_not_declared_stops_the_query(
         bench.execute(query)
 
 
-@pytest.mark.parametrize("cube", ["cube_ondermijning__legal_entities", "cube_armoede__low_income"])
+@pytest.mark.parametrize("cube", ["cube_rechtspersonen__legal_entities", "cube_armoede__low_income"])
 def test_the_sql_belongs_to_no_engine(home: Home, cube: str) -> None:
     """But for what stops a query, which is a macro with one version per engine."""
     sql = re.sub(r"'[^']*'|--.*", "", home.compiled(cube))

@@ -84,7 +84,7 @@ def true_cells(settings: Settings) -> dict[tuple[str, str, str], int]:
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         rows = connection.execute(
             "select region_code, legal_form, n_directors, value "
-            f"from mart_ondermijning__{ENTITIES} where reference_period = '{QUARTER}'"
+            f"from mart_rechtspersonen__{ENTITIES} where reference_period = '{QUARTER}'"
         ).fetchall()
     return {(place, form, board): int(value) for place, form, board, value in rows}
 

@@ -151,7 +151,7 @@ def test_a_backfill_computes_again_what_it_names(lived: Settings) -> None:
 def test_a_yearly_stock_serves_the_quarters_of_its_year(lived: Settings) -> None:
     """The plan names the cube's own period where it is not the mart's."""
     variables = read_json(lived.runs / "two" / "plan.json")["variables"]
-    mart, cube = "mart_ondermijning__registered_crimes", "cube_open_data__crime"
+    mart, cube = "mart_drugs__registered_crimes", "cube_open_data__crime"
     (year,) = [p for p in variables["plan"]["marts"][mart] if p["reference_period"] == "2023"]
     assert year["periods"] == {cube: "2023"}
     quarters = [{**year, "reference_period": f"2023-Q{number}"} for number in (1, 2)]

@@ -30,7 +30,7 @@ from zicht.releases.store import current_release
 from zicht.settings import Settings
 
 LATER = NOW + timedelta(days=30)
-TWO_SOURCES = "mart_ondermijning__crimes_per_100_dwellings"
+TWO_SOURCES = "mart_drugs__crimes_per_100_dwellings"
 """A mart of two cubes: crimes of one source, dwellings of another."""
 
 SQL = """
@@ -48,8 +48,8 @@ denominator as (
 
 def add_mart(project: Path) -> None:
     """Adds the mart of two sources, described as its neighbour is."""
-    folder = project / "dbt_project" / "models" / "marts" / "ondermijning"
-    model = "mart_ondermijning__registered_crime_per_1000"
+    folder = project / "dbt_project" / "models" / "marts" / "drugs"
+    model = "mart_drugs__registered_crime_per_1000"
     (folder / f"{TWO_SOURCES}.sql").write_text(SQL)
     document: dict[str, Any] = yaml.safe_load((folder / f"{model}.yml").read_text())
     (described,) = document["models"]

@@ -83,9 +83,9 @@ def test_recast_crime_sums_to_the_original_total(whole: Settings) -> None:
 @pytest.mark.parametrize(
     ("mart", "table", "column", "region"),
     [
-        ("mart_ondermijning__registered_crime_per_1000", "83648NED", CRIME, "RegioS"),
+        ("mart_drugs__registered_crime_per_1000", "83648NED", CRIME, "RegioS"),
         (
-            "mart_ondermijning__suspects_drugs_per_10000",
+            "mart_drugs__suspects_drugs_per_10000",
             "85655NED",
             "VerdachtenVanDrugsmisdrijven_6",
             "Woongemeente",
@@ -130,7 +130,7 @@ def test_crime_rate_stays_close_to_the_source_s_own(whole: Settings) -> None:
             code: (value, population)
             for code, value, population in connection.execute(
                 "select region_code, value, denominator "
-                "from mart_ondermijning__registered_crime_per_1000 where reference_period = '2024'"
+                "from mart_drugs__registered_crime_per_1000 where reference_period = '2024'"
             ).fetchall()
         }
     for code, rate in own:

@@ -15,8 +15,8 @@ from zicht.errors import ConfigurationError
 from zicht.files import read_json, write_json
 
 CUBE = "model.zicht.cube_open_data__crime"
-MART = "model.zicht.mart_ondermijning__registered_crime_per_1000"
-BROKEN_DOWN = "model.zicht.mart_ondermijning__legal_entities_by_directors"
+MART = "model.zicht.mart_drugs__registered_crime_per_1000"
+BROKEN_DOWN = "model.zicht.mart_rechtspersonen__legal_entities_by_directors"
 Manifest = dict[str, Any]
 
 
@@ -82,9 +82,9 @@ def test_other_sql_is_another_definition_of_all_that_rests_on_it(manifest: Manif
     ("macro", "prefix"),
     [
         ("recast_public_cube", "cube_open_data__"),
-        ("microdata_cube", "cube_ondermijning__"),
+        ("microdata_cube", "cube_rechtspersonen__"),
         ("counted_deliveries_query", "cube_armoede__"),
-        ("duckdb__stop_query", "cube_ondermijning__"),
+        ("duckdb__stop_query", "cube_rechtspersonen__"),
     ],
 )
 def test_another_macro_is_another_definition(manifest: Manifest, macro: str, prefix: str) -> None:
@@ -197,7 +197,7 @@ def test_a_malformed_breakdown_is_named(
     with pytest.raises(ConfigurationError, match=says) as caught:
         changed(manifest, _broken_down(edit))
     assert caught.value.code == "Z-CFG-035"
-    assert "mart_ondermijning__legal_entities_by_directors" in str(caught.value)
+    assert "mart_rechtspersonen__legal_entities_by_directors" in str(caught.value)
 
 
 @pytest.mark.parametrize(

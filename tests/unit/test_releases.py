@@ -668,10 +668,10 @@ def test_a_mart_that_changed_after_gate_3_does_not_pass_the_wall(
     (settings.home / "warehouse.run").write_text("r\n")
     with duckdb.connect(str(settings.warehouse)) as connection:
         connection.execute(
-            "update mart_ondermijning__registered_crimes set value = value + 1 "
+            "update mart_drugs__registered_crimes set value = value + 1 "
             "where region_code = 'GM0855'"
         )
-    with pytest.raises(ReleaseError, match="mart_ondermijning__registered_crimes") as caught:
+    with pytest.raises(ReleaseError, match="mart_drugs__registered_crimes") as caught:
         refresh.protect(settings, "r", CLOCK, silent)
     assert caught.value.code == "Z-REL-007"
     (settings.runs / "r" / "marts.json").unlink()

@@ -138,15 +138,15 @@ def filled(settings: Settings, tmp_path: Path) -> Settings:
     """Registers and open data held, computed from, looked at by a gate, and refused."""
     settings = replace(settings, project=small_project(tmp_path / "project"))
     brp, crime = hold(settings, "brp", "2024"), hold(settings, "cbs_crime", "2024")
-    derive(settings, "cube_ondermijning__persons", "aaaa", brp, crime)
+    derive(settings, "cube_drugs__persons", "aaaa", brp, crime)
     derive(settings, "cube_open_data__crime", "bbbb", crime)
     write_json(
         settings.home / "vintages" / "cccc.json",
-        {"model": "mart_ondermijning__x", "inputs": {"cubes": {"cube_…": "aaaa"}}},
+        {"model": "mart_drugs__x", "inputs": {"cubes": {"cube_…": "aaaa"}}},
     )
     with duckdb.connect(str(settings.warehouse)) as connection:
         connection.execute(
-            "create table mart_ondermijning__x as select '2024' as reference_period, "
+            "create table mart_drugs__x as select '2024' as reference_period, "
             f"'cccc' as vintage, '{SECRET}' as payload"
         )
         connection.execute("create table dim_regions as select 'GM0363' as region_code")
@@ -206,8 +206,8 @@ def test_after_an_agreement_ended_nothing_of_its_sources_is_left(filled: Setting
     report = upkeep(filled, fixed_clock(AFTER_THE_END), silent)
     assert where_secret(filled) == []
     assert [record.id for record in read_ledger(filled)] == ["cbs_crime-2024"]
-    assert vintages(filled, "cube_ondermijning__persons") == []
-    assert vintages(filled, "mart_ondermijning__x") == []
+    assert vintages(filled, "cube_drugs__persons") == []
+    assert vintages(filled, "mart_drugs__x") == []
     assert vintages(filled, "cube_open_data__crime") == ["bbbb"]
     assert [path.name for path in (filled.home / "as_of").iterdir()] == ["2024-05-02"]
     assert not (filled.home / "warehouse.run").exists(), "a refresh under way has to begin again"
@@ -225,8 +225,8 @@ def test_after_an_agreement_ended_nothing_of_its_sources_is_left(filled: Setting
     assert {"path": "t.parquet", "bytes": size, "sha256": digest} in kept.document["files"]
     assert kept.document["destroyed_at"] == "2029-01-01T03:00:00Z"
     assert [(d["relation"], d["n_rows"]) for d in kept.document["derived"]] == [
-        ("cube_ondermijning__persons", 2),
-        ("mart_ondermijning__x", 1),
+        ("cube_drugs__persons", 2),
+        ("mart_drugs__x", 1),
     ]
     assert GateResult.loads((filled.runs / "first" / "gate_2.json").read_text()).results[0].check
 
@@ -287,10 +287,10 @@ def test_an_agreement_that_ends_for_one_theme_takes_that_themes_rows(filled: Set
     derive(filled, "cube_armoede__persons", "dddd", *read_ledger(filled, "brp"))
     upkeep(filled, fixed_clock(datetime(2026, 1, 1, tzinfo=UTC)), silent)
     assert [record.id for record in read_ledger(filled, "brp")] == ["brp-2024"]
-    assert vintages(filled, "cube_ondermijning__persons") == []
+    assert vintages(filled, "cube_drugs__persons") == []
     assert vintages(filled, "cube_armoede__persons") == ["dddd"]
     assert [path.name for path in (filled.home / "as_of").iterdir()] == ["2024-05-02"]
-    note = read_json(filled.home / "destroyed" / "brp" / "themes" / "ondermijning.json")
+    note = read_json(filled.home / "destroyed" / "brp" / "themes" / "drugs.json")
     assert [d["vintage"] for d in note["derived"]] == ["aaaa", "cccc"]
     assert destroyed(filled, "brp") == set()
 
@@ -393,7 +393,7 @@ def test_prolonged_before_a_killed_run_went_on_it_is_spared(filled: Settings) ->
     report = upkeep(filled, fixed_clock(AFTER_THE_END), silent)
     assert (report.deliveries, destroyed(filled, "brp")) == ((), set())
     assert "brp-2024" in {record.id for record in read_ledger(filled)}
-    assert vintages(filled, "cube_ondermijning__persons") == ["aaaa"]
+    assert vintages(filled, "cube_drugs__persons") == ["aaaa"]
 
 
 @pytest.mark.parametrize("text", ["-1", "9.5", "many", "٣", "999999"])

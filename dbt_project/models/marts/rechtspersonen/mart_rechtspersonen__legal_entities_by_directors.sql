@@ -3,7 +3,7 @@
 with numerator as (
     {{
         selected_cells(
-            'cube_ondermijning__legal_entities', 'n_legal_entities', breakdown=['legal_form', 'n_directors']
+            'cube_rechtspersonen__legal_entities', 'n_legal_entities', breakdown=['legal_form', 'n_directors']
         )
     }}
 )
