@@ -4,15 +4,26 @@
 -#}
 
 {#-
-  The deliveries that count of one source, as a query: reference_period, vintage, delivery_id. Of a pair with a
-  final and a provisional delivery the final one is taken whole: a register corrects rows by leaving them out.
+  The deliveries of a planned pair that count: of a period with a final and a provisional delivery the final one
+  is taken whole, for a register corrects rows by leaving them out.
 -#}
+{% macro counted_deliveries(pair) -%}
+{%- set counted = [] -%}
+{%- for delivery in pair.deliveries -%}
+    {%- set same = pair.deliveries | selectattr('source', 'equalto', delivery.source) -%}
+    {%- set same = same | selectattr('reference_period', 'equalto', delivery.reference_period) -%}
+    {%- if delivery.status == 'final' or not same | selectattr('status', 'equalto', 'final') | list -%}
+        {%- do counted.append(delivery) -%}
+    {%- endif -%}
+{%- endfor -%}
+{{ return(counted) }}
+{%- endmacro %}
+
+{#- The deliveries that count of one source, as a query: reference_period, vintage, delivery_id. -#}
 {% macro counted_deliveries_query(source_name) -%}
 {%- set rows = [] -%}
 {%- for pair in planned_pairs() -%}
-    {%- set own = pair.deliveries | selectattr('source', 'equalto', source_name) | list -%}
-    {%- set final = own | selectattr('status', 'equalto', 'final') | list -%}
-    {%- for delivery in final or own -%}
+    {%- for delivery in counted_deliveries(pair) if delivery.source == source_name -%}
         {%- do rows.append((pair, delivery)) -%}
     {%- endfor -%}
 {%- endfor -%}
@@ -35,7 +46,7 @@ where false
 
 {#-
   The rows of a register that the planned pairs of the cube at hand rest on: reference_period and vintage (of
-  the pair), division_year, and the columns asked for.
+  the pair), delivered_period and division_year (of the delivery), and the columns asked for.
 
   Args:
     staging: name of the staging model; its source is the part between `stg_` and `__`.
@@ -45,6 +56,7 @@ where false
 select
     counted_deliveries.reference_period,
     counted_deliveries.vintage,
+    staged.reference_period as delivered_period,
     {{ year_of('staged.reference_period') }} as division_year
     {%- for column in columns %},
     staged.{{ column }}
@@ -54,6 +66,25 @@ inner join (
     {{ counted_deliveries_query(staging.split('__')[0] | replace('stg_', '')) | indent(4) }}
 ) as counted_deliveries
     on staged.delivery_id = counted_deliveries.delivery_id
+{%- endmacro %}
+
+{#-
+  The municipalities that a register with rows everywhere covers, as a query: the frame of a cube of which the
+  units are few.
+
+  Args:
+    staging: name of the staging model of that register, an input of the cube.
+-#}
+{% macro municipality_frame(staging) -%}
+select distinct
+    register.reference_period,
+    register.vintage,
+    register.division_year,
+    register.municipality_code
+from (
+    {{ planned_rows(staging, ['municipality_code']) | indent(4) }}
+) as register
+where register.municipality_code is not null
 {%- endmacro %}
 
 {#- Whether a date lies in a year, after its first day: the division of that year does not know it yet. -#}
@@ -81,7 +112,8 @@ extract(year from {{ day }}) = {{ year }} and (extract(month from {{ day }}) > 1
     municipality moves as a whole: one that was split stops the query (Z-CFG-036), for persons are not divided
     by weights. A code that came into being during the year is known as well.
   - Every covered municipality has all categories, zeros included. A municipality of which a part is in the
-    delivery and a part is not is missing; one that is in no row at all is not covered and has no rows.
+    delivery and a part is not is missing; one that is in no row at all is not covered and has no rows. What is
+    covered follows from the units, or where these are few from the frame: a unit elsewhere is in no cell.
   - A counted unit in a category that is not declared stops the query (Z-CFG-037): it would be in no cell.
 
   Args:
@@ -89,21 +121,20 @@ extract(year from {{ day }}) = {{ year }} and (extract(month from {{ day }}) > 1
       planned_rows), municipality_code, contributor_key and the columns that the other arguments name.
     measures: name of the measure to a condition on `units` that says which it counts; null is not counted.
     breakdown: dimension (a column of the units) to its categories.
+    frame: name of a CTE made by municipality_frame; the units themselves when there is none.
 -#}
-{% macro microdata_cube(units, measures, breakdown={}) -%}
+{% macro microdata_cube(units, measures, breakdown={}, frame=none) -%}
 {%- set dimensions = breakdown.keys() | list -%}
 {%- set is_counted = '(' ~ measures.values() | join(') or (') ~ ')' -%}
 select *
 from (
     with planned as (
         {%- for pair in planned_pairs() %}
-        {%- set sources = pair.deliveries | map(attribute='source') | unique | list -%}
-        {%- set finals = pair.deliveries | selectattr('status', 'equalto', 'final') -%}
-        {%- set final = finals | map(attribute='source') | unique | list %}
+        {%- set provisional = counted_deliveries(pair) | selectattr('status', 'equalto', 'provisional') | list %}
         select
             {{ literal(pair.reference_period) }} as reference_period,
             {{ literal(pair.vintage) }} as vintage,
-            {{ 'false' if sources | length == final | length else 'true' }} as is_provisional
+            {{ 'true' if provisional else 'false' }} as is_provisional
         {%- if not loop.last %}
         union all
         {%- endif -%}
@@ -187,7 +218,7 @@ from (
             vintage,
             division_year,
             municipality_code
-        from {{ units }}
+        from {{ frame or units }}
     ),
 
     covered as (

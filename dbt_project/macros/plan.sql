@@ -1,7 +1,7 @@
 {#-
   The plan: what the platform's planner wants computed and shown, handed over as the variable `plan`.
 
-    cubes: {<cube model>: [{reference_period, vintage, deliveries: [{source, id, status}]}]}
+    cubes: {<cube model>: [{reference_period, vintage, deliveries: [{source, id, status, reference_period}]}]}
     marts: {<mart model>: [{reference_period, vintage, known_at, lag_days, cubes: {<cube model>: <vintage>}}]}
     staging: [{source, id, reference_period}]
 
@@ -31,12 +31,12 @@
     {%- endif -%}
     {%- set seen = [] -%}
     {%- for delivery in pair.deliveries -%}
-        {%- set part = [delivery.source, delivery.status] -%}
+        {%- set part = [delivery.source, delivery.reference_period, delivery.status] -%}
         {%- if delivery.status not in ['final', 'provisional'] or part in seen -%}
             {{ exceptions.raise_compiler_error(
                 "Z-DBT-011: " ~ model_name() ~ " is planned for " ~ pair.reference_period ~ " with delivery "
                 ~ delivery.id ~ " as " ~ delivery.status ~ "; a pair takes at most one final and one provisional"
-                ~ " delivery of a source."
+                ~ " delivery of a source and period."
             ) }}
         {%- endif -%}
         {%- do seen.append(part) -%}

@@ -28,18 +28,35 @@ SeedDigest = Callable[[Mapping[str, Any]], str]
 
 
 class Alignment(StrEnum):
-    """How a period of an input belongs to a period of the cube."""
+    """How periods of an input belong to a period of the cube.
+
+    Of sources with periods as long as the cube's or longer: the period in which that of the cube
+    lies, or the stock at the beginning of its year. Of sources with shorter ones: the last one in
+    the period of the cube, or all of them. ``trailing`` is the last one and those before it.
+    """
 
     SAME_PERIOD = "same_period"
     STOCK_1_JANUARY = "stock_1_january"
+    END_OF_PERIOD = "end_of_period"
+    WITHIN_PERIOD = "within_period"
+    TRAILING = "trailing"
 
 
 @dataclass(frozen=True)
 class Input:
-    """One source of a cube and how its periods align with those of the cube."""
+    """One source of a cube and how its periods align with those of the cube.
+
+    Attributes:
+        source: the source.
+        alignment: which of its periods belong to one of the cube.
+        periods: of a trailing input how many periods at most.
+        at_least: and how many at least; the cube waits for these.
+    """
 
     source: str
     alignment: Alignment
+    periods: int = 1
+    at_least: int = 1
 
 
 @dataclass(frozen=True)
@@ -160,11 +177,25 @@ def _sources(manifest: Mapping[str, Any], unique_id: str) -> tuple[str, ...]:
     return tuple(sorted({part[2] for part in parts if part[0] == "source"}))
 
 
+def _input(declared: Mapping[str, Any]) -> Input:
+    alignment = Alignment(declared["alignment"])
+    if alignment is not Alignment.TRAILING:
+        return Input(declared["source"], alignment)
+    most = int(declared["periods"])
+    least = int(declared.get("at_least", most))
+    if not 1 <= least <= most:
+        raise ValueError(f"at_least is {least}, and periods is {most}")
+    return Input(declared["source"], alignment, most, least)
+
+
 def _inputs(node: Mapping[str, Any]) -> tuple[Input, ...]:
     meta = node["config"].get("meta") or {}
     try:
-        return tuple(Input(i["source"], Alignment(i["alignment"])) for i in meta["inputs"])
-    except (KeyError, TypeError, ValueError) as error:
+        inputs = tuple(_input(i) for i in meta["inputs"])
+        if inputs[0].alignment is not Alignment.SAME_PERIOD:
+            raise ValueError("the first input sets the periods, so its alignment is same_period")
+        return inputs
+    except (LookupError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{node['original_file_path']}: the cube does not say its inputs ({error}).",
             code="Z-CFG-030",

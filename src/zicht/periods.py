@@ -85,6 +85,12 @@ class Period:
             return Period(self.year + 1, 1, self.cadence)
         return Period(self.year, self.number + 1, self.cadence)
 
+    def before(self, n: int = 1) -> Period:
+        """The period ``n`` periods earlier."""
+        per_year = 12 // self.cadence.months
+        count = self.year * per_year + self.number - 1 - n
+        return Period(count // per_year, count % per_year + 1, self.cadence)
+
     def reference_day(self, *, is_stock: bool = False) -> date:
         """The day from which a lag counts: the last one, or of a stock the first."""
         return self.start if is_stock else self.end

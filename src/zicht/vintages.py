@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from zicht.agreements import Agreement, agreement_for, covers
-from zicht.catalogue import Alignment, Catalogue, Cube, Mart, source_of
+from zicht.catalogue import Alignment, Catalogue, Cube, Input, Mart, source_of
 from zicht.clock import format_moment
 from zicht.contracts import Contract
 from zicht.deliveries.ledger import Record, latest
@@ -197,40 +197,73 @@ def align(period: Period, alignment: Alignment, cadence: Cadence) -> Period:
     """The period of an input (with its cadence) that belongs to a period of a cube or mart.
 
     ``same_period`` is the period of the input in which that of the cube lies; ``stock_1_january``
-    the stock at the beginning of its year.
+    the stock at the beginning of its year; the other alignments end with the period of the input
+    that ends with that of the cube.
     """
     if alignment is Alignment.STOCK_1_JANUARY:
         return Period(period.year, 1, Cadence.YEARLY)
-    month = (period.number - 1) * period.cadence.months
-    return Period(period.year, month // cadence.months + 1, cadence)
+    months = period.cadence.months
+    if alignment is Alignment.SAME_PERIOD:
+        month = (period.number - 1) * months
+        return Period(period.year, month // cadence.months + 1, cadence)
+    return Period(period.year, period.number * months // cadence.months, cadence)
 
 
 def _aligned(model: str, what: str, period: Period, alignment: Alignment, own: Cadence) -> Period:
     """As :func:`align`, after seeing that it can be done.
 
     Raises:
-        ConfigurationError: Z-CFG-034 if the input's periods are too short, or no stock of a year.
+        ConfigurationError: Z-CFG-034 if the input's periods are too short or too long for the
+            alignment, or no stock of a year.
     """
-    too_short = own.months < period.cadence.months
+    encloses = alignment in (Alignment.SAME_PERIOD, Alignment.STOCK_1_JANUARY)
+    too_short = encloses and own.months < period.cadence.months
+    too_long = not encloses and own.months > period.cadence.months
     no_year = alignment is Alignment.STOCK_1_JANUARY and own is not Cadence.YEARLY
-    if too_short or no_year:
+    if too_short or too_long or no_year:
         raise ConfigurationError(
             f"{model} has {period.cadence.value} periods and takes the {own.value} {what} "
             f"as {alignment.value}.",
             code="Z-CFG-034",
-            remedy="An input has periods at least as long as the model's, and stock_1_january "
-            "needs a yearly one: make a cube with longer periods of it first.",
+            remedy="same_period and stock_1_january take an input with periods as long as the "
+            "model's or longer, a stock one of years; end_of_period, within_period and trailing "
+            "take one with periods as long or shorter.",
         )
     return align(period, alignment, own)
 
 
+def _needs_of(
+    cube: Cube,
+    one: Input,
+    period: Period,
+    contracts: Mapping[str, Contract],
+    standing: Collection[tuple[str, Period]],
+) -> list[Period]:
+    """The periods of one input that the cube's rows for ``period`` rest on, the newest first."""
+    own = contracts[one.source].cadence
+    newest = _aligned(cube.name, one.source, period, one.alignment, own)
+    if one.alignment is Alignment.WITHIN_PERIOD:
+        return [newest.before(n) for n in range(period.cadence.months // own.months)]
+    found = []
+    for n in range(one.periods):
+        wanted = newest.before(n)
+        if n >= one.at_least and (one.source, wanted) not in standing:
+            break
+        found.append(wanted)
+    return found
+
+
 def _needs(
-    cube: Cube, period: Period, contracts: Mapping[str, Contract]
+    cube: Cube,
+    period: Period,
+    contracts: Mapping[str, Contract],
+    standing: Collection[tuple[str, Period]],
 ) -> list[tuple[str, Period]]:
     """The source and period of each delivery that the cube's rows for ``period`` rest on."""
     return [
-        (i.source, _aligned(cube.name, i.source, period, i.alignment, contracts[i.source].cadence))
-        for i in cube.inputs
+        (one.source, wanted)
+        for one in cube.inputs
+        for wanted in _needs_of(cube, one, period, contracts, standing)
     ]
 
 
@@ -239,7 +272,7 @@ def _cube_pairs(
 ) -> list[Pair]:
     pairs = []
     for period in _periods_of(cube, standing):
-        needs = _needs(cube, period, contracts)
+        needs = _needs(cube, period, contracts, standing)
         if not all(need in standing for need in needs):
             continue
         found = {(r.source, r.id): r for need in needs for r in standing[need]}
@@ -270,8 +303,9 @@ def _cadence(cube: Cube, contracts: Mapping[str, Contract]) -> Cadence:
 def _periods_of_mart(
     mart: Mart, cubes: Sequence[Cube], standing: Standing, contracts: Mapping[str, Contract]
 ) -> list[Period]:
-    """The periods of a mart: the shortest that its cubes have, of those that are no stock."""
-    flows = [c for c in cubes if mart.alignment.get(c.name) is not Alignment.STOCK_1_JANUARY]
+    """The periods of a mart: the shortest of the cubes whose periods are the mart's own."""
+    same = Alignment.SAME_PERIOD
+    flows = [cube for cube in cubes if mart.alignment.get(cube.name, same) is same]
     cadences = {cube.name: _cadence(cube, contracts) for cube in flows or cubes}
     shortest = min(cadences.values(), key=lambda cadence: cadence.months, default=None)
     leading = [cube for cube in cubes if cadences.get(cube.name) is shortest]
@@ -300,7 +334,11 @@ def _mart_pairs(
             )
             for cube in cubes
         }
-        needs = {need for cube in cubes for need in _needs(cube, periods[cube.name], contracts)}
+        needs = {
+            need
+            for cube in cubes
+            for need in _needs(cube, periods[cube.name], contracts, standing)
+        }
         lacking = sorted(need for need in needs if need not in standing)
         if any(
             (source, wanted) in destroyed or wanted < contracts[source].first_period

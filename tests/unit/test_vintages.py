@@ -368,6 +368,41 @@ def test_a_period_begins_with_the_source_that_sets_it() -> None:
     assert made.awaited == made.marts == ()
 
 
+def yearly_with(one: Input) -> Catalogue:
+    """A catalogue of one yearly cube and mart that also rests on a quarterly source."""
+    cube = Cube("cube_t__x", (Input(STOCK, SAME), one), "d", "g")
+    mart = replace(next(iter(ALIGNED.marts.values())), cubes=("cube_t__x",), alignment={})
+    return replace(ALIGNED, cubes={"cube_t__x": cube}, marts={mart.name: mart})
+
+
+@pytest.mark.parametrize(
+    ("one", "delivered", "used", "awaited"),
+    [
+        (Input(QUARTERLY, Alignment.END_OF_PERIOD), "3 4", "4", ""),
+        (Input(QUARTERLY, Alignment.END_OF_PERIOD), "3", "", "4"),
+        (Input(QUARTERLY, Alignment.WITHIN_PERIOD), "1 2 3 4", "1 2 3 4", ""),
+        (Input(QUARTERLY, Alignment.WITHIN_PERIOD), "1 2 4", "", "3"),
+        (Input(QUARTERLY, Alignment.TRAILING, 3, 2), "1 2 3 4", "2 3 4", ""),
+        (Input(QUARTERLY, Alignment.TRAILING, 4, 2), "1 3 4", "3 4", ""),
+        (Input(QUARTERLY, Alignment.TRAILING, 4, 3), "1 3 4", "", "2"),
+    ],
+)
+def test_a_longer_period_takes_the_quarters_that_belong_to_it(
+    one: Input, delivered: str, used: str, awaited: str
+) -> None:
+    quarters = [(QUARTERLY, f"2024-Q{n}") for n in delivered.split()]
+    made = aligned(registers((STOCK, "2024"), *quarters), catalogue=yearly_with(one))
+    of_cubes = {
+        str(r.reference_period)[-1]
+        for pair in made.cubes
+        for r in pair.deliveries
+        if r.source == QUARTERLY
+    }
+    assert of_cubes == set(used.split())
+    assert {str(a.period)[-1] for pair in made.awaited for a in pair.awaits} == set(awaited.split())
+    assert bool(made.marts) == bool(used)
+
+
 @pytest.mark.parametrize(
     ("source", "alignment", "says"),
     [(QUARTERLY, Alignment.SAME_PERIOD, "quarterly"), (QUARTERLY, Alignment.STOCK_1_JANUARY, "as")],
