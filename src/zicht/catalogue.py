@@ -15,6 +15,8 @@ _PACKAGE = "zicht"
 _GEOGRAPHY = "/geography/"
 _LANGUAGES = ("nl", "en")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+COVERAGE = "coverage"
+"""The theme of marts that count what was delivered."""
 TOTAL = "total"
 """The breakdown of a figure over all categories; no dimension or category has this name."""
 _STANDARD_COLUMNS = frozenset(
@@ -77,15 +79,32 @@ class Cube:
 
 
 @dataclass(frozen=True)
+class PartOf:
+    """The published cells that a rate is made of.
+
+    Attributes:
+        indicator: a counts indicator.
+        numerator: ``{dimension: category}`` of its cell above; dimensions left out are at their
+            total.
+        denominator: and below.
+    """
+
+    indicator: str
+    numerator: Mapping[str, str]
+    denominator: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Mart:
-    """A mart model that holds one indicator.
+    """A mart model that holds one indicator, or counts what was delivered.
 
     Attributes:
         name: model name.
         cubes: the cubes that it reads.
         definition: sha256 as for a cube, its own SQL included.
         geography: sha256 over the geography seeds below it.
-        indicator: the definition in ``meta.indicator``.
+        indicator: the definition in ``meta.indicator``, or ``meta.coverage`` with what every
+            definition says.
         sources: the sources that it rests on in fact, whatever its definition says.
         alignment: per cube how its periods belong to those of the mart; ``same_period`` for a
             cube that is not named.
@@ -108,15 +127,45 @@ class Mart:
         declared = self.indicator.get("breakdown") or {}
         return {dimension: dict(one["categories"]) for dimension, one in declared.items()}
 
+    @property
+    def of(self) -> PartOf | None:
+        """Of a rate that is made of cells of a counts indicator: which ones."""
+        declared = self.indicator.get("of")
+        if declared is None or self.indicator["kind"] != "rates":
+            return None
+        return PartOf(declared["indicator"], declared["numerator"], declared["denominator"])
+
+    @property
+    def is_coverage(self) -> bool:
+        """Whether it counts what was delivered, rather than holding an indicator."""
+        return bool(self.indicator.get("theme") == COVERAGE)
+
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All cubes and indicator marts of the project, and the names of its staging models."""
+    """All cubes and marts of the project, and the names of its staging models.
+
+    Attributes:
+        cubes: by name.
+        marts: by name, those of coverage included.
+        staging: names of staging models.
+        dimensions: names of dimensions.
+    """
 
     cubes: Mapping[str, Cube]
     marts: Mapping[str, Mart]
     staging: tuple[str, ...]
     dimensions: tuple[str, ...]
+
+    @property
+    def indicators(self) -> Mapping[str, Mart]:
+        """The marts that hold an indicator."""
+        return {name: mart for name, mart in self.marts.items() if not mart.is_coverage}
+
+    @property
+    def coverage(self) -> Mapping[str, Mart]:
+        """The marts that count what was delivered."""
+        return {name: mart for name, mart in self.marts.items() if mart.is_coverage}
 
 
 def source_of(staging: str) -> str:
@@ -203,8 +252,75 @@ def _inputs(node: Mapping[str, Any]) -> tuple[Input, ...]:
         ) from error
 
 
+def _coverage(node: Mapping[str, Any], declared: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The definition of a mart that counts what was delivered, in the form of an indicator."""
+    needed = {"source", "unit", "frame", "limit_pct", "policy"}
+    if wrong := sorted(needed ^ set(declared)):
+        raise ConfigurationError(
+            f"{node['original_file_path']}: meta.coverage: {', '.join(wrong)} missing or unknown.",
+            code="Z-CFG-038",
+            remedy=f"Write {', '.join(sorted(needed))}, and nothing else.",
+        )
+    return {
+        **declared,
+        "id": node["name"].removeprefix("mart_"),
+        "theme": COVERAGE,
+        "kind": "counts",
+        "factor": 1,
+        "decimals": 0,
+        "sources": [declared["source"]],
+    }
+
+
+def _part_of_faults(indicator: Mapping[str, Any]) -> list[str]:
+    declared = indicator.get("of")
+    if declared is None or indicator["kind"] != "rates":
+        return []
+    parts = {"indicator", "numerator", "denominator"}
+    if not isinstance(declared, dict) or set(declared) != parts:
+        return [f"of needs {', '.join(sorted(parts))}, and nothing else"]
+    both = (declared["numerator"], declared["denominator"])
+    if not all(isinstance(part, dict) for part in both):
+        return ["of: numerator and denominator are {dimension: category}; {} is the total"]
+    return []
+
+
+def _require_parts(marts: Mapping[str, Mart]) -> None:
+    """Every rate of published cells names cells that are there, of its own theme and policy.
+
+    Raises:
+        ConfigurationError: Z-CFG-039 naming the mart.
+    """
+    by_id = {mart.indicator["id"]: mart for mart in marts.values()}
+    for name, mart in marts.items():
+        if mart.of is None:
+            continue
+        whole = by_id.get(mart.of.indicator)
+        wrong = ""
+        if whole is None or whole.indicator["kind"] != "counts":
+            wrong = f"{mart.of.indicator} is no indicator of counts"
+        elif any(whole.indicator[key] != mart.indicator[key] for key in ("theme", "policy")):
+            wrong = f"{mart.of.indicator} has another theme or policy"
+        elif not {*mart.of.numerator.items()} >= {*mart.of.denominator.items()}:
+            wrong = "the numerator is no part of the denominator"
+        else:
+            for dimension, category in {**mart.of.numerator, **mart.of.denominator}.items():
+                if category not in whole.breakdown.get(dimension, {}):
+                    wrong = f"{mart.of.indicator} has no cell {dimension}={category}"
+        if wrong:
+            raise ConfigurationError(
+                f"{name}: meta.indicator.of: {wrong}.",
+                code="Z-CFG-039",
+                remedy="Name an indicator of counts of the same theme and policy, and categories "
+                "of its breakdown; the numerator is a part of the denominator.",
+            )
+
+
 def _indicator(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    indicator = (node["config"].get("meta") or {}).get("indicator")
+    meta = node["config"].get("meta") or {}
+    if isinstance(meta.get("coverage"), dict):
+        return _coverage(node, meta["coverage"])
+    indicator = meta.get("indicator")
     if not isinstance(indicator, dict):
         raise ConfigurationError(
             f"{node['original_file_path']}: the mart has no meta.indicator.",
@@ -316,7 +432,9 @@ def _faults(indicator: Mapping[str, Any]) -> list[str]:
         wrong.append(f"factor is {indicator['factor']!r}, not a number")
     if not isinstance(indicator["sources"], list) or not indicator["sources"]:
         wrong.append("sources is not a list of sources")
-    return wrong
+    if indicator["theme"] == COVERAGE:
+        wrong.append(f"no theme is called {COVERAGE}")
+    return wrong + _part_of_faults(indicator)
 
 
 def read_catalogue(
@@ -331,7 +449,9 @@ def read_catalogue(
     Raises:
         ConfigurationError: Z-CFG-030 or Z-CFG-031 naming the model whose YAML is incomplete,
             Z-CFG-032 when two marts define the same indicator, Z-CFG-033 when a mart aligns
-            what is no cube of it, or in an unknown way, Z-CFG-035 when a breakdown is malformed.
+            what is no cube of it, or in an unknown way, Z-CFG-035 when a breakdown is malformed,
+            Z-CFG-038 when a mart of coverage is, Z-CFG-039 when a rate is made of cells that are
+            not there.
     """
     cubes: dict[str, Cube] = {}
     marts: dict[str, Mart] = {}
@@ -375,4 +495,5 @@ def read_catalogue(
             _sources(manifest, unique_id),
             _alignment(node, indicator, used),
         )
+    _require_parts(marts)
     return Catalogue(cubes, marts, tuple(other["stg"]), tuple(other["dim"]))

@@ -431,6 +431,12 @@ def _permitted(
     for _, mart in sorted(catalogue.marts.items()):
         theme = str(mart.indicator.get("theme", ""))
         inputs = {i.source for name in mart.cubes for i in catalogue.cubes[name].inputs}
+        if mart.is_coverage:
+            # What was delivered is counted for whichever theme it may be processed for.
+            wrong = [s for s in sorted({*mart.sources, *inputs}) if not permissions.may_stage(s)]
+            if not wrong:
+                marts.append(mart)
+            continue
         wrong = permissions.refused({*mart.sources, *inputs}, theme)
         refused |= {(source, theme) for source in wrong}
         if not wrong:

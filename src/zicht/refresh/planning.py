@@ -74,7 +74,9 @@ def _forget(settings: Settings, run_id: str) -> None:
 
 def _awaited_json(catalogue: Catalogue, pair: Pair) -> list[dict[str, Any]]:
     """What a release says of a figure that is not there yet: one row per awaited delivery."""
-    indicator = catalogue.marts[pair.model].indicator
+    if pair.model not in catalogue.indicators:
+        return []
+    indicator = catalogue.indicators[pair.model].indicator
     return [
         {
             "mart": pair.model,

@@ -74,7 +74,7 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         export_regions(settings, folder / "regions.parquet")
     checkpoint("refresh-protected")
     schema = load_schema(settings)
-    marts = [mart for _, mart in sorted(catalogue.marts.items())]
+    marts = [mart for _, mart in sorted(catalogue.indicators.items())]
     protected = folder / "protected.parquet"
     content = content_hash(protected, marts, settings.geo_year, schema.version, awaited)
     (folder / "candidate.json").unlink(missing_ok=True)
