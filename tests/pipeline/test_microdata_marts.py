@@ -13,11 +13,12 @@ import dbt_support
 import duckdb
 import pytest
 
+from microdata_support import accept
 from support import PROJECT, settings_at, silent
 from zicht.agreements import load_agreements
 from zicht.catalogue import Catalogue, read_catalogue
 from zicht.clock import format_moment
-from zicht.contracts import Contract, load_contracts
+from zicht.contracts import load_contracts
 from zicht.deliveries.intake import ensure_source
 from zicht.deliveries.ledger import Record
 from zicht.gates.model import ROWS
@@ -25,7 +26,6 @@ from zicht.gates.suites import load_suites
 from zicht.periods import Period
 from zicht.synthetic import (
     Options,
-    Wanted,
     load_geography,
     plan_deliveries,
     scope_of,
@@ -127,44 +127,6 @@ def plan_of(records: Sequence[Record]) -> dict[str, Any]:
                 }
             )
     return plan
-
-
-def accept(home: Path, folder: Path, contract: Contract, wanted: Wanted) -> Record:
-    """Puts a delivery into ``raw/``, typed as the contract says; intake has tests of its own."""
-    target = (
-        home / "raw" / wanted.source / f"reference_period={wanted.period}" / f"delivery={wanted.id}"
-    )
-    target.mkdir(parents=True)
-    with duckdb.connect() as engine:
-        for table in contract.tables:
-            typed = ", ".join(
-                f"strptime({c.name}, '{c.date_format}')::date as {c.name}"
-                if c.date_format
-                else f"cast({c.name} as {c.stored_type}) as {c.name}"
-                for c in table.columns
-            )
-            path = next(folder.glob(f"{table.name}.*"))
-            reader = (
-                f"read_parquet('{path}')"
-                if path.suffix == ".parquet"
-                else f"read_csv('{path}', delim = ';', all_varchar = true)"
-            )
-            engine.execute(
-                f"copy (select {typed} from {reader}) to '{target}/{table.name}.parquet'"
-            )
-    return Record(
-        wanted.id,
-        wanted.source,
-        wanted.period,
-        wanted.status,
-        wanted.delivered_at,
-        wanted.delivered_at,
-        False,
-        None,
-        f"hash of {wanted.id}",
-        contract.version,
-        {},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.files import read_json, write_json
 from zicht.refresh.contents import table_hashes
 from zicht.refresh.geography import successors
+from zicht.refresh.modelling import fit_mart, table_of, write_modelled
 from zicht.refresh.run import Say, run_folder
 from zicht.refresh.tables import (
     MartTable,
     PublishedBefore,
     Regions,
     breakdown_keys,
+    breakdown_text,
     mart_tables,
     published_before,
     read_regions,
@@ -113,52 +115,143 @@ def _published_cells(table: MartTable, before: PublishedBefore) -> pd.DataFrame:
     )
 
 
-def _through_the_wall(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    table: MartTable,
-    regions: Regions,
-    register: Sequence[Entry],
-    folder: Path,
-    say: Say,
-) -> tuple[pd.DataFrame, str] | None:
+def _through_the_wall(hop: _Hop, table: MartTable) -> tuple[pd.DataFrame, str] | None:
     """The rows of a release for one table, and the digest of what they were made of.
 
     What is internal goes to the folder of the run. A table that policy holds back keeps the figures
     of the last release, or is left out when there are none: it stops no other one.
     """
-    before = published_before(table, register)
+    before = published_before(table, hop.register)
     last = before[-1] if before else None
+    regions = hop.regions
     if last and last.digest == table.digest():
         return release_rows(table, _published_cells(table, last), regions), last.digest
     years = [one.geo_year for one in before]
-    output = _output(table, successors(connection, "w.main.dim_recast", years, settings.geo_year))
+    moves = successors(hop.connection, "w.main.dim_recast", years, hop.settings.geo_year)
     past = before if table.is_additive else []
     tied = [Released.read(_published_cells(table, one), one.structure) for one in past]
+    internal = hop.folder / INTERNAL
+    internal.mkdir(parents=True, exist_ok=True)
     try:
-        passed = protect(output, tied)
+        passed = protect(_output(table, moves), tied)
     except HeldBackError as error:
-        (folder / INTERNAL).mkdir(parents=True, exist_ok=True)
-        write_json(folder / INTERNAL / f"{table.name}.json", {"held": str(error)})
+        write_json(internal / f"{table.name}.json", {"held": str(error)})
         if last is None:
-            say(f"  held back {table.name}, it is left out: {error}")
+            hop.say(f"  held back {table.name}, it is left out: {error}")
             return None
-        say(f"  held back {table.name}, the figures of {last.release_id} stay: {error}")
+        hop.say(f"  held back {table.name}, the figures of {last.release_id} stay: {error}")
         held = replace(table, common=last.common, missing=())
         return release_rows(held, _published_cells(held, last), regions), last.digest
-    _keep(connection, passed, folder / INTERNAL, table.name)
-    say(f"  {table.name}: {int((passed.cells['obs_status'] == 'Q').sum())} cells hidden")
+    _keep(hop.connection, passed, internal, table.name)
+    hop.say(f"  {table.name}: {int((passed.cells['obs_status'] == 'Q').sum())} cells hidden")
     return release_rows(table, passed.cells, regions), table.digest()
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, passed: Passed, folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     if len(passed.internal):
         target = literal(str(folder / f"{name}.parquet"))
         connection.register("internal", passed.internal)
         connection.execute(f"copy (select * from internal) to {target} (format parquet)")
         connection.unregister("internal")
     write_json(folder / f"{name}.json", dict(passed.report))
+
+
+def _order(mart: Mart) -> tuple[int, str]:
+    """Rates of published cells and models come after the counts that they rest on."""
+    is_modelled = mart.indicator["kind"] == Kind.MODELLED
+    return (2 if is_modelled else int(mart.of is not None), mart.name)
+
+
+def _of_published(mart: Mart, whole: Mart) -> str:
+    """Rates of cells that are published already, as a query: shown where both cells are."""
+    meta, part = mart.indicator, mart.of
+    assert part is not None
+
+    def breakdown(cell: Mapping[str, str]) -> str:
+        return literal(breakdown_text({d: cell.get(d, TOTAL) for d in whole.breakdown}))
+
+    rows = f"(select * from protected where indicator_id = {literal(part.indicator)})"
+    own = f"{literal(meta['id'])} as indicator_id, {literal(meta['theme'])} as theme"
+    return f"""
+        select {own}, lower_part.* exclude (indicator_id, theme, breakdown, value, is_suppressed,
+            is_missing, explanation), {literal(TOTAL)} as breakdown,
+            round({float(meta["factor"])} * upper_part.value / nullif(lower_part.value, 0),
+                {int(meta["decimals"])}) as value,
+            lower_part.is_suppressed or upper_part.is_suppressed as is_suppressed,
+            coalesce(lower_part.value = 0, false) as is_missing, null as explanation
+        from {rows} as lower_part
+        inner join {rows} as upper_part using (region_code, reference_period)
+        where not lower_part.is_missing
+            and lower_part.breakdown = {breakdown(part.denominator)}
+            and upper_part.breakdown = {breakdown(part.numerator)}
+        union all by name
+        select {own}, missing.* exclude (indicator_id, theme)
+        from {rows} as missing
+        where missing.is_missing
+    """
+
+
+@dataclass(frozen=True)
+class _Hop:
+    """What every mart of the hop needs.
+
+    Attributes:
+        connection: has the warehouse as ``w``, and the table ``protected``.
+        marts: the indicator marts by the id of the indicator.
+        policies: per mart its policy.
+        protection: per table the digest of what it was made of; grows.
+    """
+
+    settings: Settings
+    connection: duckdb.DuckDBPyConnection
+    marts: Mapping[str, Mart]
+    policies: Mapping[str, Policy]
+    regions: Regions
+    register: Sequence[Entry]
+    folder: Path
+    say: Say
+    protection: dict[str, str] = field(default_factory=dict)
+
+    def insert(self, query: str) -> None:
+        """Adds rows that may be published."""
+        self.connection.execute(f"insert into protected by name {query}")
+
+    def shown(self, indicator: str, period: str) -> dict[str, float]:
+        """The published totals of a counts indicator in a period, by municipality."""
+        rows = self.connection.execute(
+            "select region_code, value from protected where indicator_id = ? and reference_period "
+            "= ? and breakdown = ? and region_level = 'municipality' and not is_suppressed "
+            "and not is_missing",
+            [indicator, period, TOTAL],
+        ).fetchall()
+        return {str(region): float(value) for region, value in rows}
+
+
+def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> list[pd.DataFrame]:
+    """One mart through the wall: into ``protected``, or as frames when it is modelled."""
+    policy = hop.policies[mart.name]
+    relation = f"w.main.{quoted(mart.name)}"
+    if mart.indicator["kind"] == Kind.PUBLIC:
+        query = " union all ".join([_figures(mart), *_awaited(mart, awaited)])
+        hop.connection.execute(f"create or replace temp view cells as {query}")
+        pass_public(hop.connection, policy, "cells", "protected")
+        return []
+    if mart.indicator["kind"] == Kind.MODELLED:
+        return list(fit_mart(hop.connection, relation, mart, policy, hop.shown, hop.regions))
+    if mart.of is not None:
+        hop.insert(_of_published(mart, hop.marts[mart.of.indicator]))
+    else:
+        for table in mart_tables(hop.connection, relation, mart, policy, hop.regions):
+            passed = _through_the_wall(hop, table)
+            if passed is None:
+                continue
+            rows, hop.protection[table.name] = passed
+            hop.connection.register("passed", rows)
+            hop.insert("select * from passed")
+            hop.connection.unregister("passed")
+    for query in _awaited(mart, awaited):
+        hop.insert(f"select *, false as is_suppressed, null as explanation from ({query})")
+    return []
 
 
 def protect_marts(
@@ -168,61 +261,53 @@ def protect_marts(
     awaited: Sequence[Mapping[str, Any]],
     target: Path,
     say: Say,
-) -> None:
+) -> dict[str, Path]:
     """Sends every mart through the wall and writes what came out, in a fixed order.
 
+    Args:
+        target: Parquet file for the observations; what is no observation goes beside it.
+
+    Returns:
+        Per table of modelled output the file with its rows.
+
     Raises:
-        ConfigurationError: Z-CFG-041 if an indicator names a policy that is not there.
+        ConfigurationError: Z-CFG-041 if an indicator names a policy that is not there, Z-CFG-048
+            if a modelled one names no method that there is.
         DisclosureError: if an indicator cannot be protected under its policy.
     """
     folder = run_folder(settings, run_id)
     policies = load_policies(settings.policies)
     kinds = {name: c.kind for name, c in load_contracts(settings.contracts).items()}
-    register = entries(settings)
-    protection: dict[str, str] = {}
+    marts = sorted(catalogue.indicators.values(), key=_order)
+    modelled: dict[str, list[pd.DataFrame]] = {}
     with duckdb.connect() as connection:
         connection.execute("set threads = 1")
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach {literal(str(settings.warehouse))} as w (read_only)")
         connection.execute(f"create table protected ({_CELLS})")
-        regions = read_regions(connection, "w.main.dim_regions", settings.geo_year)
-        for _, mart in sorted(catalogue.marts.items()):
-            policy = _policy_of(mart, policies, kinds)
-            if mart.indicator["kind"] == Kind.PUBLIC:
-                _pass(
-                    connection,
-                    policy,
-                    " union all ".join([_figures(mart), *_awaited(mart, awaited)]),
-                )
-                continue
-            relation = f"w.main.{quoted(mart.name)}"
-            for table in mart_tables(connection, relation, mart, policy, regions):
-                passed = _through_the_wall(
-                    settings, connection, table, regions, register, folder, say
-                )
-                if passed is None:
-                    continue
-                rows, protection[table.name] = passed
-                connection.register("passed", rows)
-                connection.execute("insert into protected by name select * from passed")
-                connection.unregister("passed")
-            for query in _awaited(mart, awaited):
-                connection.execute(
-                    "insert into protected by name "
-                    f"select *, false as is_suppressed, null as explanation from ({query})"
-                )
+        hop = _Hop(
+            settings,
+            connection,
+            {mart.indicator["id"]: mart for mart in marts},
+            {mart.name: _policy_of(mart, policies, kinds) for mart in marts},
+            read_regions(connection, "w.main.dim_regions", settings.geo_year),
+            entries(settings),
+            folder,
+            say,
+        )
+        for mart in marts:
+            frames = _pass_mart(hop, mart, awaited)
+            if frames:
+                modelled.setdefault(table_of(mart), []).extend(frames)
         connection.execute(
             # Why a cell is hidden is internal, and no figure: it makes no other release.
             "copy (select * exclude (explanation) from protected "
             "order by indicator_id, region_code, breakdown, reference_period) "
             f"to {literal(str(target))} (format parquet, compression zstd)"
         )
-    write_json(folder / PROTECTION, protection)
-
-
-def _pass(connection: duckdb.DuckDBPyConnection, policy: Policy, query: str) -> None:
-    connection.execute(f"create or replace temp view cells as {query}")
-    pass_public(connection, policy, "cells", "protected")
+        files = write_modelled(connection, modelled, target.parent)
+    write_json(folder / PROTECTION, hop.protection)
+    return files
 
 
 def export_regions(settings: Settings, target: Path) -> None:

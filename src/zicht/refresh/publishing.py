@@ -70,7 +70,9 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     with holding_warehouse(settings, run_id), ending(settings, run_id, "protect", clock):
         require_as_checked(settings, run_id)
         catalogue = read_catalogue(read_manifest(settings, say))
-        protect_marts(settings, run_id, catalogue, awaited, folder / "protected.parquet", say)
+        modelled = protect_marts(
+            settings, run_id, catalogue, awaited, folder / "protected.parquet", say
+        )
         export_regions(settings, folder / "regions.parquet")
     checkpoint("refresh-protected")
     schema = load_schema(settings)
