@@ -82,6 +82,35 @@ inner join (
 {%- endmacro %}
 
 {#-
+  Cells of microdata added up over the categories of a breakdown: a part of a rate without one. Every unit is in
+  one cell, so contributors add up like units.
+
+  Args:
+    relation: name of a CTE made by selected_cells.
+    cell: dimension to category; the others are at their total. {} is the whole.
+-#}
+{% macro cells_of(relation, cell) -%}
+select
+    region_code,
+    region_level,
+    geo_year,
+    reference_period,
+    vintage,
+    sum(value) as value,
+    cast(sum(n_contributors) as bigint) as n_contributors,
+    is_provisional,
+    is_estimated,
+    known_at,
+    lag_days
+from {{ relation }}
+{%- for dimension, category in cell.items() %}
+{{ 'where' if loop.first else '    and' }} {{ dimension }} = {{ literal(category) }}
+{%- endfor %}
+group by
+    region_code, region_level, geo_year, reference_period, vintage, is_provisional, is_estimated, known_at, lag_days
+{%- endmacro %}
+
+{#-
   The standard columns of a mart, for a rate of two CTEs. The value is not rounded here: whoever presents
   it rounds to the indicator's `decimals`, at the very end.
 

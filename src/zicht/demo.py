@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -47,8 +47,10 @@ PROVINCE = "PV29"
 """Zeeland: the smallest in number of inhabitants, at true density."""
 SEED = 7
 LATE, REVISED = "cannabis_sites", "kadaster"
-QUARTERS = {"nhr": 4}
-"""Of this register as many quarters: figures reach no further than the geography year."""
+NEWEST = {"nhr": 4}
+"""Of this register as many new quarters: figures reach no further than the geography year."""
+HISTORY = {"kadaster": 8, "nhr": 1, "police_suspects": 9, "rdw": 1}
+"""Of these registers as many quarters up to the end of the year on which all is known."""
 KEY = "ZICHT_KEY_ZICHT_OP_ONDERMIJNING"
 
 
@@ -72,14 +74,27 @@ def _fetch(settings: Settings, contracts: dict[str, Contract], clock: Clock, say
                 os.environ["ZICHT_STATLINE_URL"] = before
 
 
-def recent_periods(contract: Contract, now: datetime) -> list[Period]:
-    """The newest periods of which a delivery is due by now: two, or one of a whole year."""
-    wanted = 1 if contract.cadence is Cadence.YEARLY else QUARTERS.get(contract.source, 2)
+def _due(contract: Contract, now: datetime) -> list[Period]:
+    """The periods of which a delivery is due by now, oldest first."""
     period, due = contract.first_period, []
     while contract.due(period) < now.date():
         due.append(period)
         period = period.next()
-    return due[-wanted:]
+    return due
+
+
+def known_year(contracts: Iterable[Contract], now: datetime) -> int:
+    """The newest year of which every source has delivered: that of the source that lags most."""
+    return min(_due(contract, now)[-1].end.year for contract in contracts)
+
+
+def periods_for(contract: Contract, year: int, now: datetime) -> list[Period]:
+    """The newest periods of a register, and those that the figures on ``year`` rest on."""
+    due = _due(contract, now)
+    newest = 1 if contract.cadence is Cadence.YEARLY else NEWEST.get(contract.source, 2)
+    history = HISTORY.get(contract.source, {Cadence.QUARTERLY: 4}.get(contract.cadence, 1))
+    until = [period for period in due if period.end.year <= year]
+    return sorted({*until[-history:], *due[-newest:]})
 
 
 def drop_synthetic(
@@ -94,6 +109,7 @@ def drop_synthetic(
         say("  the synthetic deliveries of the registers were taken in before")
         return
     now = clock()
+    year = known_year(registers.values(), now)
     scope = scope_of(load_geography(settings.dbt_project / "seeds" / "geography"), SEED, [PROVINCE])
     wanted = [
         delivery
@@ -101,7 +117,7 @@ def drop_synthetic(
         for delivery in plan_deliveries(
             contracts,
             [source],
-            recent_periods(contract, now),
+            periods_for(contract, year, now),
             now,
             Options(
                 late=(LATE,) if source == LATE else (),

@@ -263,8 +263,7 @@ def build(
 
     Args:
         select: dbt selectors, for example ``["path:models/staging"]``.
-        all_tests: whether to run tests that also look at models outside the selection, which
-            must be built then.
+        all_tests: whether to run tests that also look at what the selection is made from.
         variables: ``geo_year`` and ``plan``, see ``docs/reference/dbt-variables.md``.
         exclude: dbt selectors of what is left out of that.
 
@@ -272,7 +271,7 @@ def build(
         TransformError: Z-DBT-001 with the failing nodes and rows, Z-DBT-002 if dbt did not run.
     """
     settings.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    tests = ["--indirect-selection", "eager" if all_tests else "cautious"]
+    tests = ["--indirect-selection", "buildable" if all_tests else "cautious"]
     leave_out = ["--exclude-resource-type", "unit_test"]
     if exclude:
         leave_out += ["--exclude", *exclude]

@@ -312,6 +312,23 @@ def _periods_of_mart(
     return sorted({period for cube in leading for period in _periods_of(cube, standing)})
 
 
+def _begin(
+    source: str, cubes: Sequence[Cube], contracts: Mapping[str, Contract], standing: Standing
+) -> Period:
+    """From which period on deliveries of a source are awaited.
+
+    A look back over its periods begins with the first that was ever delivered.
+    """
+    first = contracts[source].first_period
+    trails = any(
+        one.source == source and one.alignment is Alignment.TRAILING
+        for cube in cubes
+        for one in cube.inputs
+    )
+    delivered = [period for own, period in standing if own == source]
+    return max(first, min(delivered, default=first)) if trails else first
+
+
 def _mart_pairs(
     mart: Mart,
     cubes: Sequence[Cube],
@@ -341,7 +358,7 @@ def _mart_pairs(
         }
         lacking = sorted(need for need in needs if need not in standing)
         if any(
-            (source, wanted) in destroyed or wanted < contracts[source].first_period
+            (source, wanted) in destroyed or wanted < _begin(source, cubes, contracts, standing)
             for source, wanted in lacking
         ):
             # It never comes: there is nothing to await.

@@ -84,11 +84,14 @@ def test_recast_crime_sums_to_the_original_total(whole: Settings) -> None:
     ("mart", "table", "column", "region"),
     [
         ("mart_drugs__registered_crime_per_1000", "83648NED", CRIME, "RegioS"),
-        (
-            "mart_drugs__suspects_drugs_per_10000",
-            "85655NED",
-            "VerdachtenVanDrugsmisdrijven_6",
-            "Woongemeente",
+        ("mart_drugs__registered_crimes", "83648NED", CRIME, "RegioS"),
+        *(
+            (f"mart_drugs__suspects{kind}_per_10000", "85655NED", column, "Woongemeente")
+            for kind, column in (
+                ("", "TotaalVerdachtenVanMisdrijven_1"),
+                ("_drugs", "VerdachtenVanDrugsmisdrijven_6"),
+                ("_firearms", "VerdachtenVanVuurWapenmisdrijven_7"),
+            )
         ),
         (
             "mart_armoede__social_assistance_per_100",

@@ -385,6 +385,7 @@ def yearly_with(one: Input) -> Catalogue:
         (Input(QUARTERLY, Alignment.TRAILING, 3, 2), "1 2 3 4", "2 3 4", ""),
         (Input(QUARTERLY, Alignment.TRAILING, 4, 2), "1 3 4", "3 4", ""),
         (Input(QUARTERLY, Alignment.TRAILING, 4, 3), "1 3 4", "", "2"),
+        (Input(QUARTERLY, Alignment.TRAILING, 4, 3), "3 4", "", ""),
     ],
 )
 def test_a_longer_period_takes_the_quarters_that_belong_to_it(

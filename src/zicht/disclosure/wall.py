@@ -7,7 +7,7 @@ comes as a frame of innermost cells with a spec, and leaves as a frame of all ce
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -17,7 +17,9 @@ from zicht.disclosure.modelled import ModelPolicy, protect_modelled
 from zicht.disclosure.policies import Kind, Method, Policy
 from zicht.disclosure.protecting import Protected, Released, protect_cells
 from zicht.disclosure.rates import Part, protect_rates
+from zicht.disclosure.reading import read_columns
 from zicht.disclosure.spec import Spec, spec_of
+from zicht.disclosure.tables import build_table
 from zicht.errors import DisclosureError
 
 if TYPE_CHECKING:
@@ -78,11 +80,14 @@ class Passed:
             ``obs_status``, and ``explanation``, which is internal.
         internal: confidential: one row per hidden cell, see the reference; may be empty.
         report: confidential: what protection cost and what it could not reach.
+        parts: of rates the numerators and denominators as they might be published: all cells with
+            ``value``, ``obs_status`` and ``conf_status``. Rates tell less than these.
     """
 
     cells: pandas.DataFrame
     internal: pandas.DataFrame
     report: Mapping[str, Any]
+    parts: Mapping[str, pandas.DataFrame] = field(default_factory=dict)
 
 
 def require_public(indicator: str, kind: Kind, sources: dict[str, str]) -> None:
@@ -144,13 +149,14 @@ def pass_public(
 
 def protect(
     output: Output,
-    released: Sequence[Released] = (),
+    released: Sequence[Released] | Mapping[str, Sequence[Released]] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Passed:
     """Protects output that is not public, by the way of its kind.
 
     Args:
-        released: what was ever published of the same cells, oldest first.
+        released: what was ever published of the same cells, oldest first; of rates, per part
+            (``numerator``, ``denominator``) what its cells were taken to be known as.
         progress: gets a line now and then.
 
     Raises:
@@ -235,65 +241,62 @@ def _magnitudes(
     return _passed(made, "amount")
 
 
+PARTS = ("numerator", "denominator")
+"""What a rate is made of: columns of its innermost cells."""
+
+
 def _rates(
-    output: Output, released: Sequence[Released], progress: Callable[[str], None] | None
+    output: Output,
+    released: Mapping[str, Sequence[Released]],
+    progress: Callable[[str], None] | None,
 ) -> Passed:
     """Rates from true values, where numerator and denominator may both be shown.
 
-    What earlier releases showed of a rate is a rate, not its numerator: they do not enter.
+    A rate says no more than its parts, so these are protected as if they were published
+    themselves, also against what earlier rates said of them.
     """
     import pandas
 
-    parts, reports, names = [], {}, list(output.dimensions)
-    for part in ("numerator", "denominator"):
+    released = released or {}
+    names = list(output.dimensions)
+    made: dict[str, Protected] = {}
+    frames = []
+    for part in PARTS:
         cells = output.cells.assign(**{part: output.cells[part].astype("int64")})
-        one = _protected(replace(output, cells=cells), part, (), progress)
-        exact = protect_cells(cells, _without_protection(output, part))
-        frame = exact.table[names].assign(true=pandas.to_numeric(exact.table["value"]))
-        own = one.table[[*names, "obs_status"]]
-        merged = frame.merge(own, on=names, how="left", validate="one_to_one")
-        spec = output.spec(part)
-        rounding = spec.policy.rounding if spec.policy.method == "round" else None
-        parts.append(
-            Part(
-                merged["true"].to_numpy(dtype=np.float64),
-                (merged["obs_status"] == "A").to_numpy(),
-                rounding,
-            )
+        before = released.get(part, ())
+        made[part] = _protected(replace(output, cells=cells), part, before, progress)
+        true = build_table(read_columns(cells, name=output.name), output.spec(part), output.name)
+        frame = pandas.DataFrame({**true.key_columns(), part: true.count.ravel()})
+        own = made[part].table[[*names, "obs_status"]].rename(columns={"obs_status": f"{part}_"})
+        frames.append(frame.merge(own, on=names, how="left", validate="one_to_one"))
+    cells = frames[0].merge(frames[1], on=names, validate="one_to_one")
+    upper, lower = (
+        Part(
+            cells[part].to_numpy(dtype=np.float64),
+            (cells[f"{part}_"] == "A").to_numpy(),
+            made[part].rounding,
         )
-        reports[part] = one.report
+        for part in PARTS
+    )
     rates = protect_rates(
-        parts[0],
-        parts[1],
+        upper,
+        lower,
         output.spec("value").policy,
         per=output.per,
         decimals=output.decimals,
     )
     status = np.where(rates.shown, "A", "Q")
-    cells = frame[names].assign(
+    cells = cells[names].assign(
         value=rates.values, obs_status=status, explanation=_reasons(rates.reasons)
     )
     internal = cells[~rates.shown][[*names, "explanation"]].rename(columns={"explanation": "rules"})
-    return Passed(cells, internal, {**reports, "n_hidden": int((~rates.shown).sum())})
+    report: dict[str, Any] = {part: made[part].report for part in PARTS}
+    report["n_hidden"] = int((~rates.shown).sum())
+    return Passed(cells, internal, report, {part: made[part].table for part in PARTS})
 
 
 def _reasons(texts: Sequence[str]) -> Any:
     return np.array([text or None for text in texts], dtype=object)
-
-
-def _without_protection(output: Output, count: str) -> Spec:
-    """A spec that adds up and hides nothing: how the totals of true values are made."""
-    spec = output.spec(count)
-    policy = replace(
-        spec.policy,
-        method="suppress",
-        minimum_frequency=1,
-        dominance=None,
-        p_percent=None,
-        group_disclosure=None,
-        income=None,
-    )
-    return replace(spec, policy=policy)
 
 
 def _modelled(

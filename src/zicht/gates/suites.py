@@ -83,9 +83,10 @@ def load_suites(
 
     Args:
         path: the YAML file.
-        relations: tables and views of the database, in its main schema.
+        relations: tables and views that the database may have, in its main schema.
         parameters: what the templates may use. ``parameters["columns"]``, when given, maps each
-            relation to its column names and feeds ``columns(relation)``.
+            relation to its column names and feeds ``columns(relation)``; a relation that is not
+            in it is not there yet and has no suite.
 
     Returns:
         The suites in the order of the file, those of one declaration by name of relation.
@@ -99,6 +100,7 @@ def load_suites(
     gate = document.get("gate")
     if type(gate) is not int or not 1 <= gate <= 4:
         raise where.error(f"gate is {gate!r}, and must be 1, 2, 3 or 4")
+    columns = parameters.get("columns")
     seen: set[str] = set()
     loaded: list[Suite] = []
     for entry in _list(document, "suites", where):
@@ -111,6 +113,7 @@ def load_suites(
         loaded += [
             Suite(gate, name, relation, _checks(declared, relation, parameters, inside))
             for relation in _matches(declared, relations, inside)
+            if columns is None or relation in columns
         ]
     return loaded
 

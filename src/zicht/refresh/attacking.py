@@ -17,6 +17,7 @@ from zicht.disclosure.policies import Kind, load_policies
 from zicht.errors import GateError
 from zicht.files import write_json
 from zicht.refresh.geography import successors
+from zicht.refresh.protecting import RATE_PARTS
 from zicht.refresh.run import run_folder
 from zicht.releases.register import Entry, entries
 from zicht.settings import Settings
@@ -39,16 +40,21 @@ def _policies(settings: Settings) -> dict[str, Mapping[str, Any]]:
 
 
 def _tables(
-    settings: Settings, database: Path, register: Sequence[Entry], release_id: str
+    settings: Settings, files: Sequence[Path], register: Sequence[Entry], release_id: str
 ) -> list[list[PublishedTable]]:
-    """Per indicator and period what the candidate says, before what earlier releases said."""
+    """Per indicator and period what the candidate says, before what earlier releases said.
+
+    Rates count as what they are made of, which tells more than they do.
+    """
     policies = _policies(settings)
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         years = [entry.geo_year for entry in register]
         moves = successors(connection, "dim_recast", years, settings.geo_year)
-    files = [database, *(e.database for e in reversed(register) if e.release_id != release_id)]
+    earlier = [e.database for e in reversed(register) if e.release_id != release_id]
     tables = [
-        table for path in files for table in tables_of_release(path, policies, successors=moves)
+        table
+        for path in (*files, *earlier)
+        for table in tables_of_release(path, policies, successors=moves)
     ]
 
     def subject(table: PublishedTable) -> tuple[str, str]:
@@ -86,10 +92,10 @@ def attack_candidate(
         One row per finding: kind, severity (fail, warn, info), layer (whose file), indicator_id,
         reference_period, cell, inference.
     """
-    reports = [
-        attack(group) for group in _tables(settings, database, entries(settings), release_id)
-    ]
     folder = run_folder(settings, run_id)
+    files = [path for path in (database, folder / RATE_PARTS) if path.exists()]
+    groups = _tables(settings, files, entries(settings), release_id)
+    reports = [attack(group) for group in groups]
     write_json(folder / REPORT, {"attacks": [report.to_json() for report in reports]})
     rows = [_row(finding) for report in reports for finding in report.findings]
     found = pd.DataFrame(rows, columns=_COLUMNS, dtype="str")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import duckdb
 
-from zicht.catalogue import read_catalogue, source_of
+from zicht.catalogue import Catalogue, Mart, read_catalogue, source_of
 from zicht.checkpoints import checkpoint
 from zicht.clock import Clock
 from zicht.files import move_folder, remove_tree
@@ -43,7 +45,6 @@ def stage(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
 
 def _export_as_of(settings: Settings, state: Mapping[str, Any], say: Say) -> None:
     """Writes the confidential marts as they were known at a past moment, as Parquet."""
-    catalogue = read_catalogue(read_manifest(settings, say))
     folder = settings.home / "as_of" / state["as_of"].replace(":", "")
     partial = folder.with_name(f".{folder.name}.partial")
     remove_tree(partial)
@@ -51,7 +52,7 @@ def _export_as_of(settings: Settings, state: Mapping[str, Any], say: Say) -> Non
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         connection.execute("set threads = 1")
         connection.execute("set timezone = 'UTC'")
-        for mart in sorted(catalogue.marts):
+        for mart in sorted(state["variables"]["plan"]["marts"]):
             connection.execute(
                 f"copy (select * from {mart} order by all) to "
                 f"{literal(str(partial / f'{mart}.parquet'))} (format parquet, compression zstd)"
@@ -61,8 +62,49 @@ def _export_as_of(settings: Settings, state: Mapping[str, Any], say: Say) -> Non
     say(f"  marts as known at {state['as_of']}: {folder}")
 
 
+def _digest(mart: Mart, plan: Mapping[str, Any], geo_year: int) -> str:
+    """What the table of a mart follows from: the pairs that it shows, and its definition."""
+    pairs = plan["marts"].get(mart.name, [])
+    content = [pairs, mart.definition, mart.geography, geo_year]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _to_build(settings: Settings, catalogue: Catalogue, state: Mapping[str, Any]) -> dict[str, str]:
+    """The cubes with pairs to compute, and the marts that are not as the plan wants them.
+
+    A mart's digest is the comment on its table, so that it goes when the table goes.
+
+    Returns:
+        Model to digest; of a cube the digest is empty.
+    """
+    plan, geo_year = state["variables"]["plan"], state["geo_year"]
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        rows = connection.execute(
+            "select table_name, coalesce(comment, '') from duckdb_tables() "
+            "where schema_name = 'main'"
+        ).fetchall()
+    built = {str(name): str(comment) for name, comment in rows}
+    wanted = {}
+    for name, mart in catalogue.marts.items():
+        digest = _digest(mart, plan, geo_year)
+        if built.get(name) != digest and (name in built or plan["marts"].get(name)):
+            wanted[name] = digest
+    needed = {cube for name in wanted for cube in catalogue.marts[name].cubes}
+    cubes = {cube for cube in catalogue.cubes if plan["cubes"].get(cube)} | (needed - set(built))
+    return {**dict.fromkeys(sorted(cubes), ""), **wanted}
+
+
+def _note_built(settings: Settings, digests: Mapping[str, str]) -> None:
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        for name, digest in digests.items():
+            if digest:
+                connection.execute(f"comment on table {name} is {literal(digest)}")
+
+
 def build(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
-    """Computes the missing cube vintages and the marts; does nothing when no figure is new.
+    """Computes the missing cube vintages, and the marts that show something else than before.
+
+    A mart of which nothing is planned is not made; one that was made is emptied.
 
     Raises:
         TransformError: if dbt fails; the release stays as it was.
@@ -71,8 +113,11 @@ def build(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     if not state["builds"]:
         return
     with holding_warehouse(settings, run_id), ending(settings, run_id, "build", clock):
-        select = ["path:models/cubes", "path:models/marts"]
-        dbt_build(settings, select, state["variables"], say, all_tests=True)
+        catalogue = read_catalogue(read_manifest(settings, say))
+        wanted = _to_build(settings, catalogue, state)
+        if wanted:
+            dbt_build(settings, [*wanted], state["variables"], say, all_tests=True)
+            _note_built(settings, wanted)
         if state["as_of"]:
             _export_as_of(settings, state, say)
     checkpoint("refresh-built")

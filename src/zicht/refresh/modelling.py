@@ -5,7 +5,7 @@ What comes out is no table of observations: a method has a table of its own in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,17 @@ class Fit:
 
     Attributes:
         mart: the mart.
-        cells: its rows of one reference period. Confidential.
+        cells: its rows. Confidential.
         policy: what its rows must be like.
-        shown: per region the published count that the mart's model names; empty when it names
-            none.
+        shown: per period and region the published count that the mart's model names; empty when
+            it names none.
         names: per region its name.
     """
 
     mart: Mart
     cells: pd.DataFrame
     policy: ModelPolicy
-    shown: Mapping[str, float]
+    shown: Mapping[tuple[str, str], float]
     names: Mapping[str, str]
 
     @property
@@ -58,9 +58,7 @@ def _profiles(fit: Fit) -> pd.DataFrame:
 def _signals(fit: Fit) -> pd.DataFrame:
     from zicht.disclosure.growth import signals
 
-    rows: pd.DataFrame = signals(
-        fit.cells, fit.mart.indicator, fit.policy, fit.shown, fit.names
-    )
+    rows: pd.DataFrame = signals(fit.cells, fit.mart.indicator, fit.policy, fit.shown, fit.names)
     return rows
 
 
@@ -92,30 +90,27 @@ def fit_mart(
     relation: str,
     mart: Mart,
     policy: Policy,
-    shown: Callable[[str, str], Mapping[str, float]],
+    shown: Callable[[str], Mapping[tuple[str, str], float]],
     regions: Regions,
-) -> Iterable[pd.DataFrame]:
-    """The protected rows of a modelled mart, one frame per reference period.
+) -> pd.DataFrame:
+    """The protected rows of a modelled mart.
 
     Args:
-        shown: gives the published counts of an indicator in a period, by region.
+        shown: gives the published totals of a counts indicator, by period and municipality.
     """
     table_of(mart)
     model = mart.indicator["model"]
     _, method = METHODS[model["method"]]
     names = dict(zip(regions.frame["region_code"], regions.frame["name"], strict=True))
-    frame = connection.execute(f"select * from {relation}").df()
-    for period, cells in frame.groupby("reference_period", sort=True):
-        of = model.get("of")
-        counts = shown(of, str(period)) if of else {}
-        fit = Fit(mart, cells, ModelPolicy(**policy.protection), counts, names)
-        common = {name: cells[name].iloc[0] for name in _COMMON}
-        yield method(fit).assign(
-            indicator_id=mart.indicator["id"],
-            theme=mart.indicator["theme"],
-            reference_period=str(period),
-            **common,
-        )
+    cells = connection.execute(f"select * from {relation}").df()
+    if cells.empty:
+        return cells
+    counts = shown(model["of"]["indicator"]) if "of" in model else {}
+    rows = method(Fit(mart, cells, ModelPolicy(**policy.protection), counts, names))
+    common = cells.groupby("reference_period", sort=True)[[*_COMMON]].first().reset_index()
+    return rows.merge(common, on="reference_period", validate="many_to_one").assign(
+        indicator_id=mart.indicator["id"], theme=mart.indicator["theme"]
+    )
 
 
 def write_modelled(

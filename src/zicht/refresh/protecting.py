@@ -14,7 +14,7 @@ from zicht.catalogue import TOTAL, Catalogue, Mart
 from zicht.contracts import load_contracts
 from zicht.disclosure.policies import Kind, Policy, load_policies
 from zicht.disclosure.protecting import HeldBackError, Released
-from zicht.disclosure.wall import Output, Passed, pass_public, protect, require_public
+from zicht.disclosure.wall import PARTS, Output, Passed, pass_public, protect, require_public
 from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.files import read_json, write_json
 from zicht.refresh.contents import table_hashes
@@ -28,6 +28,7 @@ from zicht.refresh.tables import (
     breakdown_keys,
     breakdown_text,
     mart_tables,
+    part_id,
     published_before,
     read_regions,
     release_rows,
@@ -35,10 +36,13 @@ from zicht.refresh.tables import (
 from zicht.releases.register import Entry, entries
 from zicht.settings import Settings
 from zicht.sql import literal, quoted
+from zicht.transform import relations
 
 INTERNAL = "disclosure"
 """Folder of a run with what protection did and why; confidential."""
 PROTECTION = "protection.json"
+RATE_PARTS = "rate_parts.duckdb"
+"""File of a run with the numerators and denominators behind its rates, as they might be shown."""
 
 _CELLS = """
     indicator_id varchar, theme varchar, region_code varchar, region_level varchar,
@@ -115,6 +119,71 @@ def _published_cells(table: MartTable, before: PublishedBefore) -> pd.DataFrame:
     )
 
 
+def _released(
+    hop: _Hop, table: MartTable, before: Sequence[PublishedBefore]
+) -> Sequence[Released] | Mapping[str, Sequence[Released]]:
+    """What was ever published of a table, in the form of the wall."""
+
+    def read(own: MartTable, past: Sequence[PublishedBefore]) -> list[Released]:
+        return [Released.read(_published_cells(own, one), one.structure) for one in past]
+
+    if table.is_additive:
+        return read(table, before)
+    if table.mart.indicator["kind"] != Kind.RATES:
+        return ()
+    parts = {part: table.part(part) for part in PARTS}
+    return {part: read(own, published_before(own, hop.register)) for part, own in parts.items()}
+
+
+def _keep_part(hop: _Hop, part: MartTable, cells: pd.DataFrame) -> None:
+    """Keeps what a part of a rate might have shown, for the attacker and for later releases."""
+    rows = release_rows(replace(part, missing=()), cells, hop.regions)
+    hop.connection.register("part", rows)
+    hop.connection.execute("insert into parts by name select * exclude (explanation) from part")
+    hop.connection.unregister("part")
+    hop.protection[part.name] = part.digest()
+
+
+def _keep_parts_again(hop: _Hop, table: MartTable) -> None:
+    if table.mart.indicator["kind"] != Kind.RATES:
+        return
+    for part in (table.part(name) for name in PARTS):
+        for last in published_before(part, hop.register)[-1:]:
+            _keep_part(hop, part, _published_cells(part, last))
+
+
+def _write_parts(hop: _Hop, target: Path) -> None:
+    """The parts of the rates in the form of a release: what the attacker reads."""
+    target.unlink(missing_ok=True)
+    hop.connection.execute(f"attach {literal(str(target))} as kept")
+    policies = {m.indicator["id"]: hop.policies[m.name].id for m in hop.marts.values()}
+    rows = [
+        (part_id(indicator, part), Kind.COUNTS.value, policy)
+        for indicator, policy in sorted(policies.items())
+        for part in PARTS
+    ]
+    hop.connection.execute(
+        "create table kept.indicators (indicator_id varchar, kind varchar, policy varchar)"
+    )
+    hop.connection.executemany("insert into kept.indicators values (?, ?, ?)", rows)
+    hop.connection.execute(
+        "delete from kept.indicators where indicator_id not in (select indicator_id from parts)"
+    )
+    flags = "case when is_provisional then 'provisional' else '' end"
+    hop.connection.execute(
+        "create table kept.observations as select indicator_id, theme, region_code, region_level, "
+        "geo_year, breakdown, reference_period, case when not is_suppressed then value end as "
+        "value, case when is_suppressed then 'Q' else 'A' end as obs_status, "
+        f"{flags} as obs_flags, case when is_suppressed then 'C' else 'F' end as conf_status, "
+        "known_at, vintage, lag_days, '' as release_id from parts order by all"
+    )
+    hop.connection.execute(
+        "create table kept.regions as select * from w.main.dim_regions "
+        f"where geo_year = {hop.settings.geo_year} order by region_code"
+    )
+    hop.connection.execute("detach kept")
+
+
 def _through_the_wall(hop: _Hop, table: MartTable) -> tuple[pd.DataFrame, str] | None:
     """The rows of a release for one table, and the digest of what they were made of.
 
@@ -125,15 +194,14 @@ def _through_the_wall(hop: _Hop, table: MartTable) -> tuple[pd.DataFrame, str] |
     last = before[-1] if before else None
     regions = hop.regions
     if last and last.digest == table.digest():
+        _keep_parts_again(hop, table)
         return release_rows(table, _published_cells(table, last), regions), last.digest
     years = [one.geo_year for one in before]
     moves = successors(hop.connection, "w.main.dim_recast", years, hop.settings.geo_year)
-    past = before if table.is_additive else []
-    tied = [Released.read(_published_cells(table, one), one.structure) for one in past]
     internal = hop.folder / INTERNAL
     internal.mkdir(parents=True, exist_ok=True)
     try:
-        passed = protect(_output(table, moves), tied)
+        passed = protect(_output(table, moves), _released(hop, table, before))
     except HeldBackError as error:
         write_json(internal / f"{table.name}.json", {"held": str(error)})
         if last is None:
@@ -141,8 +209,11 @@ def _through_the_wall(hop: _Hop, table: MartTable) -> tuple[pd.DataFrame, str] |
             return None
         hop.say(f"  held back {table.name}, the figures of {last.release_id} stay: {error}")
         held = replace(table, common=last.common, missing=())
+        _keep_parts_again(hop, held)
         return release_rows(held, _published_cells(held, last), regions), last.digest
     _keep(hop.connection, passed, internal, table.name)
+    for part, cells in passed.parts.items():
+        _keep_part(hop, table.part(part), cells)
     hop.say(f"  {table.name}: {int((passed.cells['obs_status'] == 'Q').sum())} cells hidden")
     return release_rows(table, passed.cells, regions), table.digest()
 
@@ -216,15 +287,15 @@ class _Hop:
         """Adds rows that may be published."""
         self.connection.execute(f"insert into protected by name {query}")
 
-    def shown(self, indicator: str, period: str) -> dict[str, float]:
-        """The published totals of a counts indicator in a period, by municipality."""
+    def shown(self, indicator: str) -> dict[tuple[str, str], float]:
+        """The published totals of a counts indicator, by period and municipality."""
         rows = self.connection.execute(
-            "select region_code, value from protected where indicator_id = ? and reference_period "
-            "= ? and breakdown = ? and region_level = 'municipality' and not is_suppressed "
+            "select reference_period, region_code, value from protected where indicator_id = ? "
+            "and breakdown = ? and region_level = 'municipality' and not is_suppressed "
             "and not is_missing",
-            [indicator, period, TOTAL],
+            [indicator, TOTAL],
         ).fetchall()
-        return {str(region): float(value) for region, value in rows}
+        return {(str(period), str(region)): float(value) for period, region, value in rows}
 
 
 def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> list[pd.DataFrame]:
@@ -237,7 +308,7 @@ def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> l
         pass_public(hop.connection, policy, "cells", "protected")
         return []
     if mart.indicator["kind"] == Kind.MODELLED:
-        return list(fit_mart(hop.connection, relation, mart, policy, hop.shown, hop.regions))
+        return [fit_mart(hop.connection, relation, mart, policy, hop.shown, hop.regions)]
     if mart.of is not None:
         hop.insert(_of_published(mart, hop.marts[mart.of.indicator]))
     else:
@@ -278,13 +349,15 @@ def protect_marts(
     folder = run_folder(settings, run_id)
     policies = load_policies(settings.policies)
     kinds = {name: c.kind for name, c in load_contracts(settings.contracts).items()}
-    marts = sorted(catalogue.indicators.values(), key=_order)
+    built = set(relations(settings.warehouse))
+    marts = sorted((m for m in catalogue.indicators.values() if m.name in built), key=_order)
     modelled: dict[str, list[pd.DataFrame]] = {}
     with duckdb.connect() as connection:
         connection.execute("set threads = 1")
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach {literal(str(settings.warehouse))} as w (read_only)")
         connection.execute(f"create table protected ({_CELLS})")
+        connection.execute("create table parts as select * exclude (explanation) from protected")
         hop = _Hop(
             settings,
             connection,
@@ -306,6 +379,7 @@ def protect_marts(
             f"to {literal(str(target))} (format parquet, compression zstd)"
         )
         files = write_modelled(connection, modelled, target.parent)
+        _write_parts(hop, folder / RATE_PARTS)
     write_json(folder / PROTECTION, hop.protection)
     return files
 

@@ -20,6 +20,7 @@ from zicht.refresh.attacking import require_nothing_inferred
 from zicht.refresh.checking import gate_results
 from zicht.refresh.protecting import (
     PROTECTION,
+    RATE_PARTS,
     export_regions,
     protect_marts,
     require_as_checked,
@@ -197,6 +198,7 @@ def publish(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             released_at=state["planned_at"],
             geo_year=state["geo_year"],
             protection=read_json(folder / PROTECTION),
+            parts=folder / RATE_PARTS,
         )
         checkpoint("publish-registered")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -39,6 +39,11 @@ def breakdown_keys(text: str, dimensions: Sequence[str]) -> dict[str, str]:
     """The category per dimension, from what :func:`breakdown_text` wrote."""
     named = dict(part.split("=", 1) for part in text.split(";")) if text != TOTAL else {}
     return {name: named.get(name, TOTAL) for name in dimensions}
+
+
+def part_id(indicator: str, part: str) -> str:
+    """What the numerator or denominator of a rate is called in the register."""
+    return f"{indicator}.{part}"
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,11 @@ class MartTable:
                 chains.append([column])
         return chains
 
+    def part(self, name: str) -> MartTable:
+        """The numerator or denominator of a rate, as a table of counts of its own."""
+        meta = {**self.mart.indicator, "id": part_id(self.mart.indicator["id"], name)}
+        return replace(self, mart=replace(self.mart, indicator={**meta, "kind": Kind.COUNTS.value}))
+
     def digest(self) -> str:
         """What the protected rows follow from, apart from earlier releases: inputs and policy."""
         content = {
@@ -173,7 +183,7 @@ def mart_tables(
     levels = tuple(level for level in order if level in policy.region_levels)
     tables = []
     for period, rows in frame.groupby("reference_period", sort=True):
-        filled = rows[~rows["is_missing"]]
+        filled = rows[_is_there(mart, rows)]
         missing = tuple(sorted(set(rows[REGION]) - set(filled[REGION])))
         if filled.empty:
             continue
@@ -183,6 +193,13 @@ def mart_tables(
         cells = _with_parents(filled, levels, policy, regions)
         tables.append(MartTable(mart, policy, str(period), cells, common, missing, levels))
     return tables
+
+
+def _is_there(mart: Mart, rows: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each row has what its kind adds up; a rate of no units still adds to those above."""
+    if mart.indicator["kind"] == Kind.RATES:
+        return rows["numerator"].notna() & rows["denominator"].notna()
+    return ~rows["is_missing"].astype(bool)
 
 
 def _with_parents(

@@ -5,6 +5,10 @@ So every release leaves here what it said of output that is not public: the cell
 the indicators and the regions they are of. Only published values stand in it; it is internal for
 its completeness, not for its content.
 
+Rates tell less than their numerators and denominators would. How much less is not relied upon: an
+entry also has these, each as an indicator of counts called ``<rate>.numerator`` or
+``<rate>.denominator``, with the cells that might have been published.
+
 An entry is written *before* the release appears: a crash in between leaves an entry too many, which
 makes protection stricter than needed, never an entry too few.
 """
@@ -86,11 +90,13 @@ def enter(
     released_at: str,
     geo_year: int,
     protection: Mapping[str, str],
+    parts: Path | None = None,
 ) -> Path:
     """Keeps what the file of a release says of output that is not public. Safe to repeat.
 
     Args:
         database: the DuckDB file of the candidate that is about to be published.
+        parts: a DuckDB file with ``indicators`` and ``observations`` of the parts of its rates.
         protection: as in :class:`Entry`.
 
     Returns:
@@ -109,6 +115,11 @@ def enter(
         for table, query in _KEPT.items():
             connection.execute(f"create table {table} as {query}")
         connection.execute("detach released")
+        if parts is not None and parts.exists():
+            connection.execute(f"attach {literal(str(parts))} as parts (read_only)")
+            for table in ("indicators", "observations"):
+                connection.execute(f"insert into {table} by name select * from parts.{table}")
+            connection.execute("detach parts")
     sync_file(partial / DATABASE)
     write_json(
         partial / DOCUMENT,
