@@ -94,6 +94,16 @@ def _awaited_json(catalogue: Catalogue, pair: Pair) -> list[dict[str, Any]]:
     ]
 
 
+def _rests_on(plan_: Plan) -> dict[str, dict[str, list[list[str]]]]:
+    """Per mart and period shown the source and period of every delivery behind it."""
+    found: dict[str, dict[str, list[list[str]]]] = {}
+    for pair in plan_.marts:
+        behind = {(r.source, str(r.reference_period)) for r in pair.deliveries}
+        own = found.setdefault(pair.model, {})
+        own[str(pair.reference_period)] = [list(one) for one in sorted(behind)]
+    return found
+
+
 def _withheld_json(withheld: Withheld) -> dict[str, Any]:
     return {
         "source": withheld.source,
@@ -130,6 +140,7 @@ def _plan_json(
         "agreements_digest": agreements_digest(settings, at),
         "variables": plan_.variables(),
         "awaited": [row for pair in plan_.awaited for row in _awaited_json(catalogue, pair)],
+        "rests_on": _rests_on(plan_),
         "withheld": [_withheld_json(withheld) for withheld in plan_.withheld],
         "new_deliveries": [r.id for r in plan_.new_deliveries],
         "inputs": [r.to_json() for r in records if (r.source, r.id) in used],

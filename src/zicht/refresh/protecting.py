@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from zicht.disclosure.wall import PARTS, Output, Passed, pass_public, protect, r
 from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.files import read_json, write_json
 from zicht.refresh.contents import table_hashes
+from zicht.refresh.coverage import coverage_rows, low_coverage, write_coverage
 from zicht.refresh.geography import successors
 from zicht.refresh.modelling import fit_mart, table_of, write_modelled
 from zicht.refresh.run import Say, run_folder
@@ -48,7 +49,8 @@ _CELLS = """
     indicator_id varchar, theme varchar, region_code varchar, region_level varchar,
     geo_year integer, breakdown varchar, reference_period varchar, vintage varchar, value double,
     is_provisional boolean, is_estimated boolean, is_missing boolean, known_at timestamptz,
-    lag_days integer, is_suppressed boolean, explanation varchar
+    lag_days integer, is_suppressed boolean, explanation varchar,
+    is_uncovered boolean default false
 """
 
 
@@ -270,6 +272,8 @@ class _Hop:
         connection: has the warehouse as ``w``, and the table ``protected``.
         marts: the indicator marts by the id of the indicator.
         policies: per mart its policy.
+        rests_on: per mart and period the source and period of the deliveries behind it.
+        low: source, period and municipality of which too little was delivered.
         protection: per table the digest of what it was made of; grows.
     """
 
@@ -281,11 +285,22 @@ class _Hop:
     register: Sequence[Entry]
     folder: Path
     say: Say
+    rests_on: Mapping[str, Mapping[str, Sequence[Sequence[str]]]]
+    low: Collection[tuple[str, str, str]]
     protection: dict[str, str] = field(default_factory=dict)
 
     def insert(self, query: str) -> None:
         """Adds rows that may be published."""
         self.connection.execute(f"insert into protected by name {query}")
+
+    def uncovered(self, mart: Mart) -> dict[str, frozenset[str]]:
+        """Per period the municipalities of which a source behind the mart delivered too little."""
+        return {
+            period: frozenset(
+                region for source, of, region in self.low if [source, of] in map(list, behind)
+            )
+            for period, behind in self.rests_on.get(mart.name, {}).items()
+        }
 
     def shown(self, indicator: str) -> dict[tuple[str, str], float]:
         """The published totals of a counts indicator, by period and municipality."""
@@ -312,7 +327,8 @@ def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> l
     if mart.of is not None:
         hop.insert(_of_published(mart, hop.marts[mart.of.indicator]))
     else:
-        for table in mart_tables(hop.connection, relation, mart, policy, hop.regions):
+        low = hop.uncovered(mart)
+        for table in mart_tables(hop.connection, relation, mart, policy, hop.regions, low):
             passed = _through_the_wall(hop, table)
             if passed is None:
                 continue
@@ -321,7 +337,10 @@ def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> l
             hop.insert("select * from passed")
             hop.connection.unregister("passed")
     for query in _awaited(mart, awaited):
-        hop.insert(f"select *, false as is_suppressed, null as explanation from ({query})")
+        hop.insert(
+            f"select *, false as is_suppressed, null as explanation, false as is_uncovered "
+            f"from ({query})"
+        )
     return []
 
 
@@ -329,17 +348,19 @@ def protect_marts(
     settings: Settings,
     run_id: str,
     catalogue: Catalogue,
-    awaited: Sequence[Mapping[str, Any]],
+    state: Mapping[str, Any],
     target: Path,
     say: Say,
 ) -> dict[str, Path]:
     """Sends every mart through the wall and writes what came out, in a fixed order.
 
     Args:
+        state: what was planned: what figures rest on, and what they await.
         target: Parquet file for the observations; what is no observation goes beside it.
 
     Returns:
-        Per table of modelled output the file with its rows.
+        Per other table that is made here (``coverage``, and those of modelled output) the file
+        with its rows.
 
     Raises:
         ConfigurationError: Z-CFG-041 if an indicator names a policy that is not there, Z-CFG-048
@@ -358,18 +379,22 @@ def protect_marts(
         connection.execute(f"attach {literal(str(settings.warehouse))} as w (read_only)")
         connection.execute(f"create table protected ({_CELLS})")
         connection.execute("create table parts as select * exclude (explanation) from protected")
+        regions = read_regions(connection, "w.main.dim_regions", settings.geo_year)
+        coverage = coverage_rows(connection, catalogue, policies, regions, say, "w.main")
         hop = _Hop(
             settings,
             connection,
             {mart.indicator["id"]: mart for mart in marts},
             {mart.name: _policy_of(mart, policies, kinds) for mart in marts},
-            read_regions(connection, "w.main.dim_regions", settings.geo_year),
+            regions,
             entries(settings),
             folder,
             say,
+            state["rests_on"],
+            low_coverage(coverage),
         )
         for mart in marts:
-            frames = _pass_mart(hop, mart, awaited)
+            frames = _pass_mart(hop, mart, state["awaited"])
             if frames:
                 modelled.setdefault(table_of(mart), []).extend(frames)
         connection.execute(
@@ -379,6 +404,8 @@ def protect_marts(
             f"to {literal(str(target))} (format parquet, compression zstd)"
         )
         files = write_modelled(connection, modelled, target.parent)
+        files["coverage"] = target.parent / "coverage.parquet"
+        write_coverage(connection, coverage, files["coverage"])
         _write_parts(hop, folder / RATE_PARTS)
     write_json(folder / PROTECTION, hop.protection)
     return files

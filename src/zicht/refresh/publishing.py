@@ -35,10 +35,12 @@ from zicht.refresh.run import (
     run_folder,
 )
 from zicht.releases.candidate import DATABASE, CandidateInput, build_candidate, content_hash
+from zicht.releases.errata import load_breaks, load_errata
 from zicht.releases.register import enter
 from zicht.releases.schema import load_schema
 from zicht.releases.store import current_release, describe_files, list_releases
 from zicht.releases.store import publish as publish_candidate
+from zicht.releases.themes import theme_rows
 from zicht.settings import Settings
 from zicht.transform import read_manifest
 
@@ -70,16 +72,24 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     awaited = state["awaited"]
     with holding_warehouse(settings, run_id), ending(settings, run_id, "protect", clock):
         require_as_checked(settings, run_id)
-        catalogue = read_catalogue(read_manifest(settings, say))
-        modelled = protect_marts(
-            settings, run_id, catalogue, awaited, folder / "protected.parquet", say
-        )
+        manifest = read_manifest(settings, say)
+        catalogue = read_catalogue(manifest)
+        protected = folder / "protected.parquet"
+        files = protect_marts(settings, run_id, catalogue, state, protected, say)
         export_regions(settings, folder / "regions.parquet")
     checkpoint("refresh-protected")
     schema = load_schema(settings)
     marts = [mart for _, mart in sorted(catalogue.indicators.items())]
-    protected = folder / "protected.parquet"
-    content = content_hash(protected, marts, settings.geo_year, schema.version, awaited)
+    more: dict[str, Any] = {
+        "awaited": awaited,
+        "signals": files.get("signals"),
+        "profiles": files.get("feature_profiles"),
+        "coverage": files["coverage"],
+        "themes": theme_rows(manifest, settings),
+        "errata": load_errata(settings),
+        "breaks": load_breaks(settings),
+    }
+    content = content_hash(protected, marts, settings.geo_year, schema.version, **more)
     (folder / "candidate.json").unlink(missing_ok=True)
     current = current_release(settings)
     if current and current["content_hash"] == content:
@@ -104,9 +114,9 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             as_of=moment,
             geo_year=settings.geo_year,
             code_version=zicht.__version__,
-            awaited=awaited,
             previous=settings.releases / current["release_id"] if current else None,
             vintages=settings.home / "vintages",
+            **more,
         ),
         schema,
     )

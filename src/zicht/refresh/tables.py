@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -90,7 +91,8 @@ class MartTable:
         cells: innermost cells: ``region_code``, the breakdown, ``<level>_code`` of the regions
             above, and the measures of the mart. Confidential.
         common: what is the same for all cells of the period: vintage, known_at, ….
-        missing: municipalities that have a row without a value.
+        missing: municipalities that have a row without a value, or too little behind it.
+        uncovered: those of them of which too little was delivered.
         levels: region levels above the municipality that the policy lets through.
     """
 
@@ -101,6 +103,7 @@ class MartTable:
     common: Mapping[str, Any]
     missing: tuple[str, ...]
     levels: tuple[str, ...]
+    uncovered: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -159,6 +162,7 @@ class MartTable:
             "levels": self.levels,
             "breakdown": list(self.mart.breakdown),
             "regions": int(self.common["geo_year"]),
+            "missing": self.missing,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -172,8 +176,13 @@ def mart_tables(
     mart: Mart,
     policy: Policy,
     regions: Regions,
+    uncovered: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> list[MartTable]:
     """The tables of a mart that is not public, one per reference period.
+
+    Args:
+        uncovered: per reference period the municipalities of which a source behind the mart
+            delivered too little: a figure of a part would pass for the whole.
 
     A region above the municipality is published only when every municipality in it has figures:
     the sum of a part would pass for the whole.
@@ -183,7 +192,8 @@ def mart_tables(
     levels = tuple(level for level in order if level in policy.region_levels)
     tables = []
     for period, rows in frame.groupby("reference_period", sort=True):
-        filled = rows[_is_there(mart, rows)]
+        too_little = uncovered.get(str(period), frozenset())
+        filled = rows[_is_there(mart, rows) & ~rows[REGION].isin(too_little)]
         missing = tuple(sorted(set(rows[REGION]) - set(filled[REGION])))
         if filled.empty:
             continue
@@ -191,7 +201,8 @@ def mart_tables(
         common["is_provisional"] = bool(filled["is_provisional"].any())
         common["is_estimated"] = bool(filled["is_estimated"].any())
         cells = _with_parents(filled, levels, policy, regions)
-        tables.append(MartTable(mart, policy, str(period), cells, common, missing, levels))
+        low = too_little & set(missing)
+        tables.append(MartTable(mart, policy, str(period), cells, common, missing, levels, low))
     return tables
 
 
@@ -236,6 +247,7 @@ def release_rows(table: MartTable, protected: pd.DataFrame, regions: Regions) ->
             "is_suppressed": (shown["obs_status"] == "Q").to_numpy(),
             "explanation": shown["explanation"].to_numpy() if "explanation" in shown else None,
             "is_missing": False,
+            "is_uncovered": False,
         }
     )
     lacking = pd.DataFrame(
@@ -246,6 +258,7 @@ def release_rows(table: MartTable, protected: pd.DataFrame, regions: Regions) ->
             "is_suppressed": False,
             "explanation": None,
             "is_missing": True,
+            "is_uncovered": [region in table.uncovered for region in table.missing],
         }
     )
     rows = pd.concat([rows, lacking]) if len(lacking) else rows
