@@ -1,6 +1,10 @@
 -- Legal entities at the end of a period. Tables: filled, atom (with foundation_factor). Variables: last_day,
 -- growth_from, growth_until.
 
+-- A business centre: other premises of the first of ten clusters, where those around it have their seat.
+create or replace temp macro has_centre(c) as
+    is_other_built(c // 10 * 10, 24) and draw(c // 10, 'business centre') < getvariable('business_centre_share');
+
 create or replace temp table entity as
 with seat as (
     select atom, code, c, first_cluster, inhabitants, unnest(range(8))::integer as j
@@ -20,9 +24,19 @@ turn as (
 ordinary as (
     select
         atom, code, c, j, day // length as e,
-        getvariable('last_day') - (day % length)::integer as founded_on,
+        getvariable('last_day') - (day % length)::integer as founded_on, length,
         (length * (0.75 + 0.25 * draw((c * 8 + j) * 64 + day // length, 'life')))::integer as life
     from turn
+),
+
+-- Between one entity and the next in a seat there may be one that does not last two years. It ends a
+-- quarter before the next begins, so that every one is in a delivery of the quarter of its end.
+short_lived as (
+    select
+        atom, code, c, j, e + 36 as e, founded_on + life + 10 as founded_on,
+        least(700, ((gap - 110) * (0.3 + 0.7 * draw(c * 8 + j, 'lasted' || e)))::integer) as life
+    from (select *, length - life as gap from ordinary) as passed
+    where gap > 200 and draw((c * 8 + j) * 64 + e, 'does not last') < getvariable('short_lived_share')
 ),
 
 -- Where foundations grow beyond explanation: planted. Their seats fill one by one.
@@ -51,7 +65,9 @@ corporation as (
 ),
 
 every as (
-    select * from ordinary
+    select * exclude (length) from ordinary
+    union all
+    select * from short_lived
     union all
     select * from grown
     union all
@@ -91,16 +107,18 @@ select
         when legal_form = 'stichting'
             then ['94996', '8899', '9001', '64303', '8559'][pick(entity, 'activity', 5) + 1]
         when legal_form = 'vereniging' then ['9312', '94993', '9411'][pick(entity, 'activity', 3) + 1]
+        when draw(entity, 'phones') < getvariable('phone_shop_share') then '4742'
         else [
             '6201', '4120', '4711', '5610', '7022', '9602', '4791', '4334', '49391', '6420',
             '4520', '8690', '0121', '5630', '7711', '4321', '8121', '5320', '2511', '6831'
         ][pick(entity, 'activity', 20) + 1]
     end as sbi_code,
-    -- At an address of business where the cluster has one and the form asks for it, otherwise at home.
-    c * 32 + if(
-        legal_form in ('bv', 'nv', 'vof', 'vereniging') and is_other_built(c, 24), 24,
-        pick(entity, 'home', 6) * 3
-    ) as premises,
+    -- At an address of business where there is one and the form asks for it, otherwise at home.
+    case
+        when j < 4 and has_centre(c) and draw(entity, 'at the centre') < 0.7 then c // 10 * 320 + 24
+        when legal_form in ('bv', 'nv', 'vof', 'vereniging') and is_other_built(c, 24) then c * 32 + 24
+        else c * 32 + pick(entity, 'home', 6) * 3
+    end as premises,
     case
         when j = 7 or legal_form in ('vereniging', 'nv') then 3
         when j >= 4 then 1
