@@ -47,10 +47,9 @@ PROVINCE = "PV29"
 """Zeeland: the smallest in number of inhabitants, at true density."""
 SEED = 7
 LATE, REVISED = "cannabis_sites", "kadaster"
-NEWEST = {"nhr": 4}
-"""Of this register as many new quarters: figures reach no further than the geography year."""
 HISTORY = {"kadaster": 8, "nhr": 1, "police_suspects": 9, "rdw": 1}
 """Of these registers as many quarters up to the end of the year on which all is known."""
+_HISTORY = {Cadence.YEARLY: 1, Cadence.QUARTERLY: 4, Cadence.MONTHLY: 1}
 KEY = "ZICHT_KEY_ZICHT_OP_ONDERMIJNING"
 
 
@@ -88,13 +87,18 @@ def known_year(contracts: Iterable[Contract], now: datetime) -> int:
     return min(_due(contract, now)[-1].end.year for contract in contracts)
 
 
-def periods_for(contract: Contract, year: int, now: datetime) -> list[Period]:
-    """The newest periods of a register, and those that the figures on ``year`` rest on."""
+def periods_for(contract: Contract, years: Iterable[int], now: datetime) -> list[Period]:
+    """The newest period of a register, and those that the figures on some years rest on.
+
+    Of the first of these years as much as looking back needs, of the others the last period.
+    """
     due = _due(contract, now)
-    newest = 1 if contract.cadence is Cadence.YEARLY else NEWEST.get(contract.source, 2)
-    history = HISTORY.get(contract.source, {Cadence.QUARTERLY: 4}.get(contract.cadence, 1))
-    until = [period for period in due if period.end.year <= year]
-    return sorted({*until[-history:], *due[-newest:]})
+    wanted, history = {due[-1]}, HISTORY.get(contract.source, _HISTORY[contract.cadence])
+    for year in years:
+        until = [period for period in due if period.end.year <= year]
+        wanted |= {*until[-history:]}
+        history = 1
+    return sorted(wanted)
 
 
 def drop_synthetic(
@@ -109,7 +113,7 @@ def drop_synthetic(
         say("  the synthetic deliveries of the registers were taken in before")
         return
     now = clock()
-    year = known_year(registers.values(), now)
+    years = (known_year(registers.values(), now), settings.geo_year)
     scope = scope_of(load_geography(settings.dbt_project / "seeds" / "geography"), SEED, [PROVINCE])
     wanted = [
         delivery
@@ -117,7 +121,7 @@ def drop_synthetic(
         for delivery in plan_deliveries(
             contracts,
             [source],
-            periods_for(contract, year, now),
+            periods_for(contract, years, now),
             now,
             Options(
                 late=(LATE,) if source == LATE else (),

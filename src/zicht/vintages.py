@@ -312,21 +312,14 @@ def _periods_of_mart(
     return sorted({period for cube in leading for period in _periods_of(cube, standing)})
 
 
-def _begin(
-    source: str, cubes: Sequence[Cube], contracts: Mapping[str, Contract], standing: Standing
-) -> Period:
+def _begin(source: str, contracts: Mapping[str, Contract], standing: Standing) -> Period:
     """From which period on deliveries of a source are awaited.
 
-    A look back over its periods begins with the first that was ever delivered.
+    What lies before the first that was ever delivered may come as an archive; nobody promised it.
     """
+    delivered = (period for own, period in standing if own == source)
     first = contracts[source].first_period
-    trails = any(
-        one.source == source and one.alignment is Alignment.TRAILING
-        for cube in cubes
-        for one in cube.inputs
-    )
-    delivered = [period for own, period in standing if own == source]
-    return max(first, min(delivered, default=first)) if trails else first
+    return max(first, min(delivered, default=first))
 
 
 def _mart_pairs(
@@ -358,7 +351,7 @@ def _mart_pairs(
         }
         lacking = sorted(need for need in needs if need not in standing)
         if any(
-            (source, wanted) in destroyed or wanted < _begin(source, cubes, contracts, standing)
+            (source, wanted) in destroyed or wanted < _begin(source, contracts, standing)
             for source, wanted in lacking
         ):
             # It never comes: there is nothing to await.

@@ -336,8 +336,13 @@ def test_a_stock_serves_the_quarters_of_its_year() -> None:
 
 
 def test_what_is_not_there_yet_is_awaited_and_never_another_period() -> None:
-    """The stock of 2024 is no answer for a quarter of 2025, nor for one of 2023."""
-    made = aligned(registers((QUARTERLY, "2025-Q1"), (QUARTERLY, "2023-Q4"), (STOCK, "2024")))
+    """The stock of 2024 is no answer for a quarter of 2025, nor for one of 2023.
+
+    And before the first stock that was ever delivered, none is awaited.
+    """
+    stocks = [(STOCK, "2022"), (STOCK, "2024")]
+    quarters = [(QUARTERLY, "2025-Q1"), (QUARTERLY, "2023-Q4"), (QUARTERLY, "2021-Q4")]
+    made = aligned(registers(*quarters, *stocks))
     assert made.marts == ()
     assert [
         (str(pair.reference_period), [(a.source, str(a.period)) for a in pair.awaits])

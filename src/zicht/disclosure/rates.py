@@ -164,5 +164,9 @@ def protect_rates(
         low[take], high[take] = a[take], b[take]
         open_ &= ~take
     reasons[open_] = TOO_PRECISE
+    if numerator.rounding is not None:
+        # So coarse a nought would pass for none at all, and which noughts are true is not shown.
+        reasons[values == 0] = TOO_PRECISE
+        values[values == 0] = np.nan
     shown = reasons == SHOWN
     return Rates(values, chosen, shown, tuple(reasons.tolist()), low, high)
