@@ -49,6 +49,15 @@ MADE_FROM = {
     "awaited": "the plan: which delivery is due when",
     "revisions": "observations of this release and the last one",
     "releases": "the documents of earlier releases",
+    "themes": "the YAML and the pages of the themes",
+    "breaks": "expectations/breaks.yaml",
+    "errata": "expectations/errata.yaml",
+    "coverage": "counts that the wall rounded, against a public frame",
+    "trends": "observations, revisions and regions of this release",
+    "across_themes": "observations of this release",
+    "correlations": "across_themes of this release",
+    "signals": "signals.parquet, which only the wall writes",
+    "feature_profiles": "feature_profiles.parquet, which only the wall writes",
 }
 
 

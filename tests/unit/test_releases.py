@@ -14,19 +14,17 @@ from typing import Any
 import duckdb
 import pytest
 
+from candidate_support import broken_rules, rows_of
 from support import NOW, settings_at, silent
 from zicht import refresh
 from zicht.catalogue import Mart
 from zicht.clock import fixed_clock
 from zicht.contracts import load_contracts
-from zicht.disclosure.policies import load_policies
 from zicht.errors import BusyError, GateError, ReleaseError, UsageError
 from zicht.expected import all_statuses
 from zicht.files import read_json, write_json
-from zicht.gates.model import ROWS
-from zicht.gates.suites import load_suites
+from zicht.releases.across import wide_columns
 from zicht.releases.candidate import (
-    DATABASE,
     CandidateInput,
     build_candidate,
     content_hash,
@@ -119,11 +117,6 @@ def candidate(settings: Settings, tmp_path: Path) -> Path:
     return folder
 
 
-def rows_of(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(folder / DATABASE), read_only=True) as connection:
-        return connection.execute(query).fetchall()
-
-
 def test_one_status_per_figure_by_precedence_and_all_flags(candidate: Path) -> None:
     rows = rows_of(
         candidate, "select region_code, value, obs_status, obs_flags, conf_status from observations"
@@ -145,7 +138,9 @@ def test_nothing_internal_is_in_any_byte(candidate: Path) -> None:
 
 
 def test_the_three_forms_say_the_same(settings: Settings, candidate: Path) -> None:
-    for table in load_schema(settings).tables:
+    schema = load_schema(settings).widened(wide_columns([MART]))
+    assert {path.stem for path in candidate.glob("*.parquet")} == set(schema.column_names())
+    for table in schema.tables:
         names = [column.name for column in table.columns]
         rows = rows_of(candidate, f"from {table.name} order by {', '.join(table.key)}")
         with duckdb.connect() as connection:
@@ -421,46 +416,19 @@ def test_categories_are_published_with_place_and_labels(settings: Settings, tmp_
     assert len(hashes) == 2
 
 
-def broken_rules(settings: Settings, candidate: Path) -> dict[str, set[str]]:
-    """The breakdowns that break a rule of gate 4 on observations that is written in SQL.
-
-    The attacker, who has tests of his own, found nothing.
-    """
-    schema = load_schema(settings).column_names()
-    policies = load_policies(settings.policies).values()
-    findings = candidate.parent / "findings.parquet"
-    with duckdb.connect() as connection:
-        columns = ("kind", "layer", "indicator_id", "reference_period", "cell", "inference")
-        empty = ", ".join(f"null::varchar as {column}" for column in (*columns, "severity"))
-        connection.execute(f"copy (select {empty} where false) to '{findings}'")
-    suites = load_suites(
-        settings.suites / "gate_4.yaml",
-        relations=list(schema),
-        parameters={
-            "policies": {policy.id: policy.to_parameters() for policy in policies},
-            "schema": schema,
-            "columns": schema,
-            "findings": str(findings),
-        },
-    )
-    broken = {}
-    with duckdb.connect(str(candidate / DATABASE), read_only=True) as connection:
-        for suite in suites:
-            for check in suite.checks:
-                if suite.relation == "observations" and check.expectation == ROWS:
-                    found = connection.sql(check.sql or "").df()
-                    if len(found):
-                        broken[check.name] = set(found["breakdown"])
-    return broken
+def broken_breakdowns(settings: Settings, candidate: Path) -> dict[str, set[str]]:
+    """The breakdowns that break a rule of gate 4 on observations."""
+    broken = broken_rules(settings, candidate, ["observations"])
+    return {name: {row["breakdown"] for row in rows} for name, rows in broken.items()}
 
 
 def test_gate_4_looks_at_every_category(settings: Settings, tmp_path: Path) -> None:
     good = [("total", 20.0, False), ("form=a;age=old", 10.0, False), ("age=old", 0.0, True)]
-    assert broken_rules(settings, broken_down(settings, tmp_path / "good", *good)) == {}
+    assert broken_breakdowns(settings, broken_down(settings, tmp_path / "good", *good)) == {}
     undeclared = {"age=old;form=a", "form=c", "form=a;form=b", "form=a;", ""}
     bad = [*((one, 20.0, False) for one in undeclared), ("form=a", 20.5, False)]
     bad += [("form=b", 9.0, False)]
-    assert broken_rules(settings, broken_down(settings, tmp_path / "bad", *bad)) == {
+    assert broken_breakdowns(settings, broken_down(settings, tmp_path / "bad", *bad)) == {
         "breakdown_declared": undeclared,
         "rounded_as_announced": {"form=a"},
         "no_small_cell": {"form=b"},

@@ -1,14 +1,14 @@
 """Builds a candidate: the files of a release, written new from protected values.
 
-Nothing here opens the confidential warehouse but to read the region list, which is public; the
-observations come from the protected Parquet file that the wall wrote.
+Nothing here opens the confidential warehouse: the observations, signals, profiles and coverage come
+from the Parquet files that the wall wrote, and all that is calculated here follows from them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,29 @@ from zicht.clock import format_moment
 from zicht.deliveries.package import sha256_of
 from zicht.expected import SourceStatus
 from zicht.files import move_folder, remove_tree, sync_file
+from zicht.releases.across import across_query, correlations, wide_columns
+from zicht.releases.errata import Break, break_rows
+from zicht.releases.quality import quality_query
 from zicht.releases.revisions import revisions_query
 from zicht.releases.schema import PublishedSchema, PublishedTable
+from zicht.releases.trends import trends
 from zicht.sql import literal, quoted
 
 DATABASE = "marts.duckdb"
 
-# One status per figure, the first that applies; all that apply are in obs_flags.
+# One status per figure, the first that applies; all that apply are in obs_flags. What says most of
+# the figure itself goes first; a break stays for good, and what is provisional passes.
 _STATUS = (
     ("is_suppressed", "Q", "suppressed"),
     ("is_missing", "O", "missing"),
     ("is_estimated", "E", "estimated"),
+    ("is_break", "B", "break"),
     ("is_provisional", "P", "provisional"),
 )
+
+
+_ADDED = {"theme", "conf_status", "release_id"}
+"""Columns of modelled output that are not the wall's to say."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,8 @@ class CandidateInput:
     """What a candidate is made of.
 
     Attributes:
-        protected: Parquet file with the cells as they left the wall, ``breakdown`` included.
+        protected: Parquet file with the cells as they left the wall, ``breakdown`` included. With
+            a column ``is_uncovered``, missing cells say that that is why.
         regions: Parquet file with the regions of the geography year.
         marts: the indicator definitions.
         statuses: the state of the sources.
@@ -53,6 +64,13 @@ class CandidateInput:
         awaited: the deliveries that figures wait for, as rows of ``awaited``.
         previous: folder of the release before; None for the first one.
         vintages: folder that says what each vintage was made of.
+        signals: Parquet file with the columns of ``signals`` as they left the wall; ``theme``,
+            ``conf_status`` and ``release_id`` are added here. None for no rows.
+        profiles: the same for ``feature_profiles``.
+        coverage: Parquet file with the columns of ``coverage``. None for no rows.
+        themes: the rows of ``themes``.
+        errata: the rows of ``errata``.
+        breaks: the known breaks.
     """
 
     protected: Path
@@ -67,6 +85,12 @@ class CandidateInput:
     awaited: Sequence[Mapping[str, Any]] = ()
     previous: Path | None = None
     vintages: Path = Path("vintages")
+    signals: Path | None = None
+    profiles: Path | None = None
+    coverage: Path | None = None
+    themes: Sequence[Mapping[str, Any]] = ()
+    errata: Sequence[Mapping[str, Any]] = ()
+    breaks: Sequence[Break] = ()
 
 
 def indicator_rows(marts: Sequence[Mart]) -> list[dict[str, Any]]:
@@ -162,16 +186,40 @@ def content_hash(
     geo_year: int,
     schema_version: str,
     awaited: Sequence[Mapping[str, Any]] = (),
+    *,
+    signals: Path | None = None,
+    profiles: Path | None = None,
+    coverage: Path | None = None,
+    themes: Sequence[Mapping[str, Any]] = (),
+    errata: Sequence[Mapping[str, Any]] = (),
+    breaks: Sequence[Break] = (),
 ) -> str:
-    """What a release says, as a hash: equal figures and definitions give the same one."""
+    """What a release says, as a hash: equal figures, texts and definitions give the same one.
+
+    Args:
+        protected: as in :class:`CandidateInput`, and so are the others.
+        schema_version: of the published schema.
+    """
     digest = hashlib.sha256(f"{schema_version}\0{geo_year}\0".encode())
     digest.update(sha256_of(protected).encode())
-    for row in (*indicator_rows(marts), *breakdown_rows(marts), *awaited):
+    for name, path in (("signals", signals), ("profiles", profiles), ("coverage", coverage)):
+        if path is not None:
+            digest.update(f"{name}\0{sha256_of(path)}\0".encode())
+    declared = (
+        ("awaited", awaited),
+        ("themes", themes),
+        ("errata", errata),
+        ("breaks", [asdict(one) for one in breaks]),
+    )
+    rows = [*indicator_rows(marts), *breakdown_rows(marts)]
+    rows += [{"table": name, **row} for name, table in declared for row in table]
+    for row in rows:
         digest.update(repr(sorted(row.items(), key=lambda item: item[0])).encode())
     return digest.hexdigest()
 
 
-def _observations(content: CandidateInput, release_id: str) -> str:
+def _figures(content: CandidateInput, release_id: str) -> str:
+    """The columns of ``observations`` but ``quality``, as a query."""
     cases = " ".join(f"when {column} then '{code}'" for column, code, _ in _STATUS)
     flags = ", ".join(f"case when {column} then '{flag}' end" for column, _, flag in _STATUS)
     return f"""
@@ -192,6 +240,7 @@ def _observations(content: CandidateInput, release_id: str) -> str:
                     where a.indicator_id = c.indicator_id
                         and a.reference_period = c.reference_period
                 ) then 'awaited' end,
+                case when c.is_missing and c.is_uncovered then 'low_coverage' end,
                 case
                     when c.value = 0 and i.rounding_base > 0 and not c.is_suppressed
                         then 'rounded_zero'
@@ -199,8 +248,45 @@ def _observations(content: CandidateInput, release_id: str) -> str:
                 lambda flag: flag is not null), ';') as obs_flags,
             case when c.is_suppressed then 'C' else 'F' end as conf_status,
             c.known_at, c.vintage, c.lag_days, {literal(release_id)} as release_id
-        from read_parquet({literal(str(content.protected))}) as c
+        from (
+            select p.*, exists (
+                from breaks as b
+                where b.indicator_id = p.indicator_id and b.reference_period = p.reference_period
+            ) as is_break
+            from (
+                from read_parquet({literal(str(content.protected))})
+                union all by name
+                select cast(null as boolean) as is_uncovered where false
+            ) as p
+        ) as c
         join indicators as i using (indicator_id)
+    """
+
+
+def _published_periods(
+    connection: duckdb.DuckDBPyConnection, protected: Path
+) -> dict[str, list[str]]:
+    """Per indicator the periods that it has cells of."""
+    found: dict[str, list[str]] = {}
+    for indicator, period in connection.execute(
+        "select distinct indicator_id, reference_period from read_parquet($1) order by all",
+        [str(protected)],
+    ).fetchall():
+        found.setdefault(indicator, []).append(period)
+    return found
+
+
+def _from_the_wall(path: Path, table: PublishedTable, release_id: str) -> str:
+    """The rows of a file, with the columns that follow from where they are published."""
+    names = {column.name for column in table.columns}
+    own = ", ".join(quoted(name) for name in sorted(names - _ADDED))
+    if not names >= _ADDED:
+        return f"select {own} from read_parquet({literal(str(path))})"
+    return f"""
+        select p.*, i.theme, {literal(release_id)} as release_id,
+            case when p.obs_status = 'Q' then 'C' else 'F' end as conf_status
+        from (select {own} from read_parquet({literal(str(path))})) as p
+        left join indicators as i using (indicator_id)
     """
 
 
@@ -229,6 +315,12 @@ def _fill_rows(
 ) -> None:
     names = [column.name for column in table.columns]
     frame = pd.DataFrame([[row[name] for name in names] for row in rows], columns=names)
+    _fill_frame(connection, table, frame)
+
+
+def _fill_frame(
+    connection: duckdb.DuckDBPyConnection, table: PublishedTable, frame: pd.DataFrame
+) -> None:
     connection.register("rows_to_insert", frame.astype(object).where(frame.notna(), None))
     _fill(connection, table, "select * from rows_to_insert")
     connection.unregister("rows_to_insert")
@@ -259,6 +351,8 @@ def build_candidate(
     partial = folder.with_name(f".{folder.name}.partial")
     remove_tree(partial)
     partial.mkdir(parents=True)
+    columns = wide_columns(content.marts)
+    schema = schema.widened(columns)
     tables = {table.name: table for table in schema.tables}
     counts: dict[str, int] = {}
     with duckdb.connect(str(partial / DATABASE)) as connection:
@@ -266,27 +360,29 @@ def build_candidate(
         connection.execute("set timezone = 'UTC'")
         for table in schema.tables:
             _create(connection, table)
-        _fill_rows(connection, tables["indicators"], indicator_rows(content.marts))
-        _fill_rows(connection, tables["breakdowns"], breakdown_rows(content.marts))
-        _fill_rows(connection, tables["sources"], source_rows(content.statuses))
-        _fill(
-            connection,
-            tables["regions"],
-            f"select * from read_parquet({literal(str(content.regions))})",
-        )
-        _fill_rows(connection, tables["awaited"], content.awaited)
-        _fill(connection, tables["observations"], _observations(content, release_id))
+        _fill_declared(connection, tables, content)
+        for name, path in (
+            ("coverage", content.coverage),
+            ("signals", content.signals),
+            ("feature_profiles", content.profiles),
+        ):
+            if path is not None:
+                _fill(connection, tables[name], _from_the_wall(path, tables[name], release_id))
+        connection.execute(f"create temp table figures as {_figures(content, release_id)}")
+        _fill(connection, tables["observations"], quality_query(connection, "figures"))
         revisions = revisions_query(
             connection, content.previous, content.vintages, release_id, content.as_of
         )
         _fill(connection, tables["revisions"], revisions)
-        n_observations = _count(connection, "observations")
+        _fill_frame(connection, tables["trends"], trends(connection))
+        _fill(connection, tables["across_themes"], across_query(columns))
+        _fill_frame(connection, tables["correlations"], correlations(connection))
         own = {
             "release_id": release_id,
             "released_at": format_moment(content.released_at),
             "as_of": format_moment(content.as_of),
             "geo_year": content.geo_year,
-            "n_observations": n_observations,
+            "n_observations": _count(connection, "observations"),
             "code_version": content.code_version,
         }
         earlier = [row for row in content.earlier if row["release_id"] != release_id]
@@ -309,6 +405,27 @@ def build_candidate(
     remove_tree(folder)
     move_folder(partial, folder)
     return counts
+
+
+def _fill_declared(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, PublishedTable],
+    content: CandidateInput,
+) -> None:
+    """The tables that say what figures are about; the others are made with them."""
+    periods = _published_periods(connection, content.protected)
+    for name, rows in (
+        ("indicators", indicator_rows(content.marts)),
+        ("breakdowns", breakdown_rows(content.marts)),
+        ("sources", source_rows(content.statuses)),
+        ("awaited", content.awaited),
+        ("themes", content.themes),
+        ("errata", content.errata),
+        ("breaks", break_rows(content.breaks, content.marts, periods)),
+    ):
+        _fill_rows(connection, tables[name], rows)
+    regions = f"select * from read_parquet({literal(str(content.regions))})"
+    _fill(connection, tables["regions"], regions)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
