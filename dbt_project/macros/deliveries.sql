@@ -15,11 +15,17 @@
 {%- endif -%}
 {%- endmacro %}
 
-{% macro duckdb__read_deliveries(source_name, table) -%}
+{#- Folders of the planned deliveries of a source, below the source's own; the placeholder's first. -#}
+{% macro planned_folders(source_name) -%}
 {%- set folders = ['reference_period=none/delivery=none'] -%}
 {%- for delivery in planned_deliveries(source_name) -%}
     {%- do folders.append('reference_period=' ~ delivery.reference_period ~ '/delivery=' ~ delivery.id) -%}
 {%- endfor -%}
+{{ return(folders) }}
+{%- endmacro %}
+
+{% macro duckdb__read_deliveries(source_name, table) -%}
+{%- set folders = planned_folders(source_name) -%}
 read_parquet(
     [
         {%- for folder in folders %}
@@ -30,5 +36,16 @@ read_parquet(
     union_by_name = true,
     hive_partitioning = true,
     hive_types = {'reference_period': 'varchar', 'delivery': 'varchar'}
+)
+{%- endmacro %}
+
+{#- One path with all folders as a choice, for Spark takes no list; basePath makes the folders partitions. -#}
+{% macro spark__read_deliveries(source_name, table) -%}
+{%- set base = env_var('ZICHT_HOME') ~ '/raw/' ~ source_name -%}
+{%- set choice = '{' ~ planned_folders(source_name) | join(',') ~ '}' -%}
+(
+    select *
+    from parquet.`{{ base ~ '/' ~ choice ~ '/' ~ table ~ '.parquet' }}`
+    with ('basePath' = {{ literal(base) }}, 'mergeSchema' = 'true')
 )
 {%- endmacro %}

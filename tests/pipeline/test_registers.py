@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,14 @@ from zicht.deliveries.intake import ensure_source
 from zicht.gates.engine import GateEngine
 from zicht.gates.model import CheckResult, Severity, Suite
 from zicht.gates.suites import load_suites
+from zicht.refresh.checking import link_parameters
+from zicht.refresh.links import load_links, measure_links, write_rates
 
 CONTRACTS = load_contracts(PROJECT / "expectations" / "contracts")
 REGISTERS = {name: one for name, one in CONTRACTS.items() if one.needs_agreement}
 SUITE_FILE = PROJECT / "expectations" / "suites" / "gate_2.yaml"
+LINKS = load_links(SUITE_FILE.with_name("links.yaml"))
+STAGED = {f"stg_{name}__{table.name}" for name, one in REGISTERS.items() for table in one.tables}
 FLEVOLAND = ("GM0034", "GM0050", "GM0171", "GM0184", "GM0303", "GM0995")
 PERIODS = {"yearly": "2024", "quarterly": "2024-Q2", "monthly": "2024-05"}
 
@@ -239,7 +243,13 @@ def suites(home: Home) -> list[Suite]:
     ):
         columns.setdefault(relation, []).append(column)
     names = [name for name in columns if name.startswith(("stg_", "dim_"))]
-    return load_suites(SUITE_FILE, relations=names, parameters={"columns": columns})
+    parameters = {"columns": columns, **link_parameters(settings_at(home.folder), rates_of(home))}
+    return load_suites(SUITE_FILE, relations=names, parameters=parameters)
+
+
+def rates_of(home: Home) -> Path:
+    """The file in which gate 2 finds what was measured of the links."""
+    return home.folder / "link_rates.parquet"
 
 
 def looked_at(
@@ -247,9 +257,11 @@ def looked_at(
 ) -> dict[tuple[str, str], CheckResult]:
     """The results that are no pass, of one relation or of all."""
     chosen = [suite for suite in suites if relation is None or suite.relation == relation]
-    result = engine.run(
-        home.folder / "warehouse.duckdb", chosen, gate=2, subject="test", checked_at=NOW
-    )
+    warehouse = home.folder / "warehouse.duckdb"
+    looked = {suite.relation for suite in chosen}
+    links = replace(LINKS, links=tuple(one for one in LINKS.links if one.relation in looked))
+    write_rates(measure_links(warehouse, links, STAGED), rates_of(home))
+    result = engine.run(warehouse, chosen, gate=2, subject="test", checked_at=NOW)
     assert not [one for one in result.results if one.error], result.results
     return {(one.relation, one.check): one for one in (*result.failures, *result.warnings)}
 
@@ -389,7 +401,7 @@ class TestGate2:
         relation = "stg_" + table.replace(".", "__")
         change(home, table, sql)
         found = looked_at(home, engine, suites, relation)
-        own = {key: one for key, one in found.items() if "_is_in_" not in key[1]}
+        own = {key: one for key, one in found.items() if key[1] != "keys_are_found"}
         assert set(own) == {(relation, check)}
         assert own[relation, check].severity is severity
         assert own[relation, check].rows
@@ -400,29 +412,28 @@ class TestGate2:
             for suite in suites
             if suite.relation.startswith("stg_")
             for check in suite.checks
-            if "_is_in_" not in check.name
+            if suite.name != "links"
         }
         assert names == {check for _, _, check, _ in PLANTED.values()}
 
     def test_a_key_that_the_other_register_does_not_know_is_a_warning(
         self, home: Home, engine: GateEngine, suites: list[Suite], restored: None
     ) -> None:
-        links = [suite for suite in suites if suite.name == "links"]
-        assert sum(len(suite.checks) for suite in links) >= 17
-        for suite in links:
-            source, name = suite.relation.removeprefix("stg_").split("__")
-            table = f"{source}.{name}"
+        by_relation = {suite.relation: suite for suite in suites if suite.name == "links"}
+        assert len(LINKS.links) >= 17
+        for link in LINKS.links:
+            table = link.relation.removeprefix("stg_").replace("__", ".")
             before = home.file(table).read_bytes()
-            for check in suite.checks:
-                key = check.name.partition("_is_in_")[0]
-                column = key.removesuffix("_hash")
-                lost = f"left({column}, 1) || '99999999' || right({column}, 1)"
-                if key != column:
-                    lost = f"md5({column})"
-                change(home, table, replaced(column, lost))
-                found = looked_at(home, engine, [suite])
-                assert found[suite.relation, check.name].severity is Severity.WARN
-                home.file(table).write_bytes(before)
+            column = link.key.removesuffix("_hash")
+            lost = f"left({column}, 1) || '99999999' || right({column}, 1)"
+            if link.key != column:
+                lost = f"md5({column})"
+            change(home, table, replaced(column, lost))
+            found = looked_at(home, engine, [by_relation[link.relation]])
+            result = found[link.relation, "keys_are_found"]
+            assert result.severity is Severity.WARN
+            assert link.key in {row["key"] for row in result.rows}
+            home.file(table).write_bytes(before)
 
     def test_a_link_is_looked_at_only_where_both_have_rows(
         self, home: Home, engine: GateEngine, suites: list[Suite], restored: None

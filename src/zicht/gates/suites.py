@@ -37,11 +37,12 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
 from zicht.errors import ConfigurationError
@@ -208,9 +209,17 @@ def _columns_of(parameters: Mapping[str, Any]) -> Callable[[str], list[str]]:
     return columns
 
 
+@lru_cache(maxsize=1024)
+def _compiled(text: str) -> Template:
+    """A template of a suite serves every relation that the suite is for."""
+    return _ENVIRONMENT.from_string(text)
+
+
 def _render(text: str, names: Mapping[str, Any], where: _Where) -> str:
+    if "{" not in text:
+        return text
     try:
-        return _ENVIRONMENT.from_string(text).render(names)
+        return _compiled(text).render(names)
     except _TEMPLATE_FAULTS as error:
         raise where.error(f"the template {text.strip()!r} fails: {error}") from error
 

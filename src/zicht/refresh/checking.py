@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,24 @@ from zicht.clock import Clock
 from zicht.deliveries.ledger import GATE_1, delivery_folder
 from zicht.disclosure.policies import load_policies
 from zicht.errors import GateError, ReleaseError
-from zicht.files import write_atomic, write_json
+from zicht.files import read_json, write_atomic, write_json
 from zicht.gates.engine import GateEngine
-from zicht.gates.model import GateResult
+from zicht.gates.model import JSON, CheckResult, GateResult
 from zicht.gates.report import render_report, render_text
 from zicht.gates.suites import load_suites
 from zicht.refresh.attacking import FINDINGS, attack_candidate
 from zicht.refresh.checked import note_passed
 from zicht.refresh.contents import table_hashes
+from zicht.refresh.coverage import expected_query
+from zicht.refresh.links import (
+    LinkRate,
+    compared,
+    load_links,
+    measure_links,
+    note_rates,
+    passed_rates,
+    write_rates,
+)
 from zicht.refresh.run import (
     Say,
     computed_sources,
@@ -31,6 +42,7 @@ from zicht.refresh.run import (
     read_candidate,
     read_state,
     run_folder,
+    vintage_path,
 )
 from zicht.releases.candidate import DATABASE
 from zicht.releases.schema import load_schema
@@ -40,6 +52,11 @@ from zicht.transform import read_manifest, relations
 
 _MOST_GATE_1 = 40
 """With more new deliveries than this, a report shows only those that gate 1 warned about."""
+
+LINK_RATES = "link_rates.parquet"
+"""In the folder of a run: what gate 2 measured of keys that registers share."""
+_LINKS = "links.yaml"
+_LINK_CHECK = "keys_are_found"
 
 
 def _columns(database: Path) -> dict[str, list[str]]:
@@ -80,11 +97,13 @@ def _check(
     relation_names: list[str],
     parameters: Mapping[str, Any],
     spared: Collection[str] = (),
+    rates: Sequence[LinkRate] = (),
 ) -> GateResult:
     """Runs the suites of one gate, stores and renders the results, and stops when it fails.
 
     Args:
         spared: relations of which a failure is kept and said, and does not stop the flow.
+        rates: link rates, to be shown with the results.
 
     Returns:
         The result as it was found.
@@ -96,6 +115,7 @@ def _check(
     )
     with GateEngine() as engine:
         found = engine.run(database, suites, gate=gate, subject=run_id, checked_at=clock())
+    found = replace(found, results=tuple(with_rates(one, rates) for one in found.results))
     result = found.sparing(spared)
     folder = run_folder(settings, run_id)
     write_atomic(folder / f"gate_{gate}.json", result.dumps())
@@ -128,6 +148,44 @@ def _check(
     return found
 
 
+def with_rates(result: CheckResult, rates: Sequence[LinkRate]) -> CheckResult:
+    """A check of links that holds, with the lowest rate of each link as what was observed."""
+    if result.check != _LINK_CHECK or not result.success:
+        return result
+    lowest: dict[str, LinkRate] = {}
+    for rate in rates:
+        if rate.relation == result.relation:
+            name = f"{rate.key} in {rate.register}"
+            if name not in lowest or rate.link_pct < lowest[name].link_pct:
+                lowest[name] = rate
+    observed: dict[str, JSON] = {
+        name: f"{one.link_pct}% ({one.reference_period})" for name, one in sorted(lowest.items())
+    }
+    return replace(result, observed=observed or result.observed)
+
+
+def link_parameters(settings: Settings, rates: Path) -> dict[str, Any]:
+    """What the suite on links needs: which views have links, what a fall is, and the rates."""
+    links = load_links(settings.suites / _LINKS)
+    return {
+        "linked": sorted({link.relation for link in links.links}),
+        "most_fall_pct": links.most_fall_pct,
+        "accepted_falls": sorted(links.accepted_falls),
+        "link_rates": str(rates),
+    }
+
+
+def _link_rates(settings: Settings, run_id: str, staging: Collection[str]) -> list[LinkRate]:
+    """Measures the links, with what passed before beside them, and keeps that with the run."""
+    links = load_links(settings.suites / _LINKS)
+    there = {*staging} & {*relations(settings.warehouse)}
+    measured = measure_links(settings.warehouse, links, there)
+    passed = passed_rates(settings, {rate.source for rate in measured})
+    rates = compared(measured, passed)
+    write_rates(rates, run_folder(settings, run_id) / LINK_RATES)
+    return rates
+
+
 def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Staging: is the accepted data plausible, complete and free of identifiers?
 
@@ -142,6 +200,7 @@ def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     computed = computed_sources(state)
     with holding_warehouse(settings, run_id):
         catalogue = read_catalogue(read_manifest(settings, say))
+        rates = _link_rates(settings, run_id, catalogue.staging)
         found = _check(
             settings,
             run_id,
@@ -150,7 +209,11 @@ def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             gate=2,
             database=settings.warehouse,
             relation_names=[*catalogue.staging, *catalogue.dimensions],
-            parameters={"deliveries": state["new_deliveries"]},
+            parameters={
+                "deliveries": state["new_deliveries"],
+                **link_parameters(settings, run_folder(settings, run_id) / LINK_RATES),
+            },
+            rates=rates,
             spared=[view for view in catalogue.staging if source_of(view) not in computed],
         )
         held = {source_of(failure.relation) for failure in found.failures}
@@ -158,6 +221,7 @@ def gate_2(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             say(f"  held      {source}: it fails gate 2, and no figure rests on it; see the report")
         passed = [delivery for delivery in new_deliveries(state) if delivery[0] not in held]
         note_passed(settings, run_id, passed, clock())
+        note_rates(settings, run_id, rates, passed, clock())
     checkpoint("refresh-gate-2")
     if not state["builds"]:
         current = current_release(settings)
@@ -188,6 +252,52 @@ def _cube_parameters(
     return found
 
 
+def _standing(
+    settings: Settings, vintage: str, periods: Mapping[tuple[str, str], str]
+) -> list[tuple[bool, bool]]:
+    """Per source and period behind a cube's vintage: whether a final, a provisional one is there.
+
+    Args:
+        periods: per source and id of a delivery its reference period.
+    """
+    found: dict[tuple[str, str], set[str]] = {}
+    for source, delivery, status, _ in read_json(vintage_path(settings, vintage))["inputs"][
+        "deliveries"
+    ]:
+        found.setdefault((source, periods.get((source, delivery), "")), set()).add(status)
+    return [("final" in statuses, "provisional" in statuses) for statuses in found.values()]
+
+
+def provisional_periods(
+    settings: Settings, state: Mapping[str, Any]
+) -> dict[str, dict[str, list[str]]]:
+    """Per mart the periods of which a source has nothing final, and those of which all is."""
+    periods = {(one["source"], one["id"]): one["reference_period"] for one in state["inputs"]}
+    found: dict[str, dict[str, list[str]]] = {}
+    for mart, pairs in state["variables"]["plan"]["marts"].items():
+        own = found.setdefault(mart, {"nothing_final": [], "all_final": []})
+        for pair in pairs:
+            standing = [
+                one
+                for vintage in pair["cubes"].values()
+                for one in _standing(settings, vintage, periods)
+            ]
+            if any(not final for final, _ in standing):
+                own["nothing_final"].append(pair["reference_period"])
+            elif not any(provisional for _, provisional in standing):
+                own["all_final"].append(pair["reference_period"])
+    return found
+
+
+def _expected_queries(settings: Settings, catalogue: Catalogue) -> dict[str, str]:
+    """Per coverage mart the query on what its frame expects."""
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        return {
+            name: expected_query(connection, catalogue, str(mart.indicator["frame"]))
+            for name, mart in catalogue.coverage.items()
+        }
+
+
 def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     """Cubes and marts: are the figures plausible and conserved, contributors counted?
 
@@ -209,10 +319,13 @@ def gate_3(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
             parameters={
                 "indicators": {name: dict(m.indicator) for name, m in catalogue.marts.items()},
                 "cubes": _cube_parameters(settings, run_id, catalogue),
+                "provisional": provisional_periods(settings, read_state(settings, run_id)),
+                "expected": _expected_queries(settings, catalogue),
             },
         )
         # What goes through the wall must be what was looked at here.
-        hashes = table_hashes(settings.warehouse, catalogue.marts)
+        built = sorted({*catalogue.marts} & {*relations(settings.warehouse)})
+        hashes = table_hashes(settings.warehouse, built)
         write_json(run_folder(settings, run_id) / "marts.json", hashes)
     checkpoint("refresh-gate-3")
 

@@ -1,0 +1,2 @@
+-- Benefits paid, by municipality: what was delivered.
+{{ coverage_cube('stg_uwv_svb__benefits', 'person_key') }}

@@ -1,0 +1,2 @@
+-- Enrolments in education: how many were delivered.
+{{ coverage_mart('cube_coverage__duo_enrolments') }}

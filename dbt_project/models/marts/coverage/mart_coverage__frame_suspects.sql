@@ -1,0 +1,2 @@
+-- What the public source counts: how many units are to be expected.
+{{ coverage_frame('cube_open_data__suspects', measures=['n_suspects']) }}
