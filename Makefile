@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service postgresql bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties up lint format clean
+.PHONY: help setup demo test test-fast test-service test-spark postgresql java bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,18 @@ test-fast: setup ## tests without Airflow services
 
 test-service: setup postgresql ## tests with a real scheduler, and what docker-compose.yml says, natively
 	$(RUN) pytest tests/service
+
+# In an environment of its own, so that what every other target runs in has the same packages with and without Spark.
+test-spark: UV_PROJECT_ENVIRONMENT := $(CURDIR)/.uv/spark
+test-spark: $(UV) java ## the microdata layer on DuckDB and on Spark: equal, cell by cell
+	@$(UV) sync --frozen --quiet --extra spark
+	$(RUN) pytest -s -m spark tests/spark
+
+java: # what Spark runs on; installed where that is possible
+	@command -v java >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends default-jre-headless; } \
+	  || echo "Java is missing, so the comparison with Spark is skipped: apt-get install default-jre-headless"
 
 postgresql: # what the test of docker-compose.yml needs; installed where that is possible
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
