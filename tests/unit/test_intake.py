@@ -100,15 +100,14 @@ def test_values_arrive_as_they_were_written(settings: Settings) -> None:
     with duckdb.connect() as connection:
         rows = connection.execute(parquet(path)).fetchall()
     assert rows == [
-        ("0", "GM0014", "2024JJ00", None, None, None, 0),
         ("0", "GM0363", "2024JJ00", 1000, 93.1, 500, None),
+        ("0", "GM0014", "2024JJ00", None, None, None, 0),
     ]
 
 
-def test_the_order_of_rows_and_of_columns_makes_no_difference(settings: Settings) -> None:
+def test_the_order_of_columns_makes_no_difference(settings: Settings) -> None:
     def turned(content: bytes) -> bytes:
-        header, *rows = content.split(b"\n")[:-1]
-        lines = [line.split(b";")[::-1] for line in (header, *rows[::-1])]
+        lines = [line.split(b";")[::-1] for line in content.split(b"\n")[:-1]]
         return b"\n".join(b";".join(line) for line in lines) + b"\n"
 
     model = sample_delivery(SOURCE, "2024")
@@ -216,17 +215,13 @@ def _large(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
 
 
 def test_equal_values_make_equal_bytes(tmp_path: Path, contract: Contract) -> None:
-    """In several row groups, from rows that stand in another order."""
+    """In several row groups, with any number of threads."""
     table = contract.tables[0]
     written = []
     with duckdb.connect() as connection:
         _large(connection, [f"{column.name} {column.sql_type}" for column in table.columns])
         for number, threads in enumerate((1, 2, 4, 8)):
             connection.execute(f"set threads = {threads}")
-            if number == 3:
-                connection.execute("create table turned as from loaded_crime order by hash(RegioS)")
-                connection.execute("drop table loaded_crime")
-                connection.execute("alter table turned rename to loaded_crime")
             target = tmp_path / f"{number}.parquet"
             write_parquet(connection, table, target)
             written.append(target.read_bytes())
@@ -257,7 +252,7 @@ def test_what_does_not_cast_is_empty_and_kept_as_text(
         contract,
         folder,
         read_descriptor(folder),
-        faults={"crime": "false"},
+        faults={"crime": {}},
         usual={},
         usual_since=NOW.date(),
     ) as loaded:
@@ -282,13 +277,13 @@ def _written(
         contract,
         folder,
         read_descriptor(folder),
-        faults={table.name: fault},
+        faults={table.name: {"RegioS": [fault]}},
         usual={},
         usual_since=NOW.date(),
         sound=sound,
     ) as loaded:
-        if loaded.written is not None:
-            return (loaded.written / f"{table.name}.parquet").read_bytes()
+        if loaded.is_taken_as_sound:
+            return (loaded.written() / f"{table.name}.parquet").read_bytes()
         target = settings.home / "looked-at.parquet"
         write_parquet(loaded.connection, table, target)
         return target.read_bytes()
@@ -297,7 +292,7 @@ def _written(
 def test_what_is_taken_to_be_sound_is_written_as_after_a_close_look(
     settings: Settings, contract: Contract
 ) -> None:
-    """Padded, quoted and in another order too: both ways of reading make the same bytes."""
+    """Padded and quoted too: both ways of reading make the same bytes."""
     folder = drop_variant(
         settings,
         sample_delivery(SOURCE, "2024"),
