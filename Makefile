@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service test-spark postgresql java bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties up lint format clean
+.PHONY: help setup demo test test-fast test-service test-spark postgresql java bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties bench-growth bench-profile bench-themes up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,15 @@ bench-attack: setup ## the attacker on tables of 7,455 and 70,455 cells
 
 bench-properties: setup ## many random tables: what Protect made, attacked
 	ZICHT_PROPERTY_EXAMPLES=20 $(RUN) pytest -q tests/attack/test_protect_against_attack.py
+
+bench-growth: setup ## signals of unexplained growth against what was planted (SEEDS="7 8 9")
+	$(RUN) python bench/growth.py $(or $(SEEDS),7 8 9)
+
+bench-profile: setup ## feature profiles against what was planted (REGIONS="PV28 PV30", SEEDS="7 8 9")
+	$(RUN) python bench/profile.py $(or $(REGIONS),PV28 PV30) --seeds $(or $(SEEDS),7 8 9) --draws 200
+
+bench-themes: setup ## three refreshes of all themes, each attacked (REGIONS="PV29"; none: the country)
+	$(RUN) python bench/themes.py $(REGIONS)
 
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)

@@ -10,19 +10,28 @@ import contextlib
 import io
 import os
 import re
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from typer.main import get_command
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support import share_manifest
+from zicht.catalogue import read_catalogue
 from zicht.cli.main import app
 from zicht.contracts import load_contracts
 from zicht.gates.contract import CODES, OWN_RULE_CODE, contract_suite
 from zicht.releases.candidate import _STATUS
 from zicht.releases.schema import load_schema
+from zicht.releases.themes import theme_rows
 from zicht.settings import Settings
+from zicht.transform import read_manifest
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -138,7 +147,73 @@ PARTS: dict[str, Callable[[], str]] = {
     "gate-2": lambda: gate(2),
     "gate-3": lambda: gate(3),
     "gate-4": lambda: gate(4),
+    "indicators-nl": lambda: dictionary("nl"),
+    "indicators-en": lambda: dictionary("en"),
 }
+
+
+_WORDS = {
+    "nl": {
+        "what": "Wat het is",
+        "numerator": "Teller",
+        "denominator": "Noemer",
+        "unit": "Eenheid",
+        "sources": "Bronnen",
+        "policy": "Beleid",
+        "by": "Uitgesplitst naar",
+        "mind": "Let op",
+        "action": "Biedt handelingsperspectief",
+        "per": "vermenigvuldigd met",
+    },
+    "en": {
+        "what": "What it is",
+        "numerator": "Numerator",
+        "denominator": "Denominator",
+        "unit": "Unit",
+        "sources": "Sources",
+        "policy": "Policy",
+        "by": "Broken down by",
+        "mind": "Mind",
+        "action": "Offers an action perspective",
+        "per": "times",
+    },
+}
+
+
+def dictionary(language: str) -> str:
+    """Every theme and indicator, from dbt's manifest."""
+    words = _WORDS[language]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = replace(SETTINGS, home=Path(folder))
+        share_manifest(settings)
+        manifest = read_manifest(settings, lambda _: None)
+    catalogue = read_catalogue(manifest)
+    parts = []
+    for theme in theme_rows(manifest, SETTINGS):
+        parts.append(
+            f"## {theme[f'label_{language}']}\n\n{theme[f'description_{language}'].strip()}\n"
+        )
+        for mart in catalogue.indicators.values():
+            meta = mart.indicator
+            if meta["theme"] != theme["theme"]:
+                continue
+            lines = [f"- {words['what']}: {meta['description'][language].strip()}"]
+            lines.append(f"- {words['unit']}: {meta['unit'][language]} (`{meta['unit']['code']}`)")
+            lines.append(f"- {words['numerator']}: {meta['numerator']}")
+            if meta["denominator"]:
+                times = f", {words['per']} {meta['factor']}"
+                lines.append(f"- {words['denominator']}: {meta['denominator']}{times}")
+            lines.append(f"- {words['sources']}: {', '.join(meta['sources'])}")
+            lines.append(f"- {words['policy']}: `{meta['policy']}` ({meta['kind']})")
+            for dimension, one in (meta.get("breakdown") or {}).items():
+                labels = ", ".join(text[language] for text in one["categories"].values())
+                lines.append(f"- {words['by']}: {one['label'][language]} (`{dimension}`): {labels}")
+            if meta.get("action_perspective"):
+                lines.append(f"- {words['action']}")
+            lines += [f"- {words['mind']}: {text.strip()}" for text in meta["caveats"][language]]
+            title = f"### {meta['label'][language]}: `{meta['id']}`"
+            parts.append("\n".join([title, "", *lines]) + "\n")
+    return "\n" + "\n".join(parts)
 
 
 def pages() -> list[Path]:

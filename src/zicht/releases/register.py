@@ -41,6 +41,8 @@ _KEPT = {
         order by indicator_id, dimension, category
     """,
     "regions": "select * from released.regions order by region_code",
+    "signals": "select * from released.signals order by all",
+    "feature_profiles": "select * from released.feature_profiles order by all",
 }
 """What is kept of a release: table and query."""
 
