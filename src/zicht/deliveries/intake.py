@@ -70,7 +70,7 @@ from zicht.gates.contract import (
     OWN_RULE_CODE,
     content_suite,
     contract_suite,
-    row_mark,
+    row_marks,
 )
 from zicht.gates.engine import GateEngine
 from zicht.gates.model import GateResult, Suite
@@ -316,7 +316,7 @@ class _Intake:
             contract,
             folder,
             descriptor,
-            faults={table.name: row_mark(contract, table, period) for table in contract.tables},
+            faults={table.name: row_marks(contract, table, period) for table in contract.tables},
             usual=usual,
             usual_since=(before.reference_period if before else period).start,
             key=key_of(agreement.id) if hashes and agreement else None,
@@ -339,10 +339,10 @@ class _Intake:
         with contextlib.suppress(Doubt), ExitStack() as trial:
             loaded = trial.enter_context(self.loaded(folder, descriptor, agreement, sound=True))
             result = self.gate_1(loaded, descriptor)
-            folder_written = loaded.written
-            if folder_written is not None and all(check.success for check in result.results):
+            if all(check.success for check in result.results):
+                loaded.written()
                 stack.push(trial.pop_all())
-                return loaded, lambda: folder_written, result
+                return loaded, loaded.written, result
         loaded = stack.enter_context(self.loaded(folder, descriptor, agreement, sound=False))
         written = stack.enter_context(self.writing(loaded))
         return loaded, written.result, self.gate_1(loaded, descriptor)
@@ -354,11 +354,11 @@ class _Intake:
                 self.contract,
                 table,
                 descriptor.reference_period,
-                sound=loaded.written is not None,
+                sound=loaded.is_taken_as_sound,
             )
             shapes.append(shape)
             others.append(rest)
-        if loaded.written is not None:
+        if loaded.is_taken_as_sound:
             return self.check(loaded, descriptor, [*shapes, *others])
         result = self.check(loaded, descriptor, shapes)
         if result.passed:

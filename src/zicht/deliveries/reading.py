@@ -1,18 +1,18 @@
 """Reads the tables of a delivery into an engine of their own, with the contract's types.
 
-A delivery is first taken to be sound: one pass over a file types the rows, asks every rule about a
-single row, and writes what becomes ``raw/``. At the first row that may break a rule that pass is
-given up (:class:`Doubt`), and the file is loaded again as a table with, per row, its number and a
-mark; gate 1 then names rows among those that are marked. What may hold direct identifiers is
+A delivery is first taken to be sound: one pass over a file types the rows and writes what becomes
+``raw/``, and every rule about a single row is asked of that. At the first row that may break a rule
+this is given up (:class:`Doubt`), and the file is loaded again as a table with, per row, its number
+and a mark; gate 1 then names rows among those that are marked. What may hold direct identifiers is
 replaced by its keyed hash while it is read, so the original is never stored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from zicht.contracts import Column, Contract, FileFormat, Table
 from zicht.deliveries.formats import Delivered, delivered_table, run_reading
@@ -31,9 +32,9 @@ from zicht.sql import literal, quoted
 
 # DuckDB's cast takes more than a number: it rounds 1.5 to 2, and reads 1_000, 0x10, nan and inf.
 # Of decimals two zeros at most: 1.000 is a thousand to who writes Dutch.
-_INTEGER = r"[+-]?[0-9]+({mark}0{{1,2}})?"
+_INTEGER = r"[+-]?[0-9]+(?:{mark}0{{1,2}})?"
 # An exponent of two digits at most: what is larger than a number can be is infinite to DuckDB.
-_NUMBER = r"[+-]?[0-9]+({mark}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?"
+_NUMBER = r"[+-]?[0-9]+(?:{mark}[0-9]+)?(?:[eE][+-]?[0-9]{{1,2}})?"
 _ISO = "%Y-%m-%d"
 _BLOCK = 64
 # A low level of zstd, as the higher ones save next to nothing on such tables. No Bloom filters, as
@@ -45,13 +46,15 @@ _PLAIN_DATES = {
     _ISO: "[12]" + 3 * _DIGIT + "-" + 2 * _DIGIT + "-" + 2 * _DIGIT,
 }
 """Forms of date that a cheaper function than ``strptime`` reads, as a glob that says it all."""
-_NUMBERED_KEY = re.compile(r"[A-Za-z]\[0-9\]\{([1-9])\}")
 _NARROW = {"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"}
 _WIDENED = {"BIGINT": _NARROW, "DOUBLE": {*_NARROW, "FLOAT", "DECIMAL"}}
 """Types of a Parquet file that hold nothing which the contract's type does not."""
 
 Usual = Mapping[str, Mapping[str, Any]]
 """Per table what was counted in the last delivery: ``rows``, and ``regions`` by region column."""
+
+Marks = Mapping[str, Sequence[str]]
+"""Per column of a table conditions of which one holds for every row that breaks a rule there."""
 
 
 class Doubt(Exception):
@@ -67,8 +70,8 @@ class Loaded:
     delivered) and ``as_written_<table>`` (rows that hold a value not of its type, as text). Beside
     them ``codes`` (the geography code list, with ``existed``), ``usual`` and ``redivided``.
 
-    Of a delivery that was read as sound, ``<table>`` is the Parquet file that was written: in the
-    order of its key, and without a row that is faulty.
+    Of a delivery that was read as sound, ``<table>`` is the Parquet file that was written: without
+    a row that is faulty, or two with one key.
 
     Attributes:
         name: address of the database within this process.
@@ -76,14 +79,33 @@ class Loaded:
         rows: number of rows per table.
         delivered: per table the columns that were delivered. Those that are not in the contract
             are in ``odd_<table>``, as text.
-        written: folder with the Parquet file per table of a delivery that was read as sound.
+        folder: where the Parquet file per table lies of a delivery that was read as sound.
+        looks: what came of a look at each of these, once it is done.
     """
 
     name: str
     connection: duckdb.DuckDBPyConnection
     rows: Mapping[str, int]
     delivered: Mapping[str, Sequence[str]]
-    written: Path | None = None
+    folder: Path | None = None
+    looks: Sequence[Future[None]] = ()
+
+    @property
+    def is_taken_as_sound(self) -> bool:
+        """Whether the tables are files written in one pass, which may yet turn out in doubt."""
+        return self.folder is not None
+
+    def written(self) -> Path:
+        """The folder with the Parquet file per table of a delivery that was read as sound.
+
+        Raises:
+            Doubt: if some row may break a rule.
+        """
+        for look in self.looks:
+            look.result()
+        if self.folder is None:
+            raise Doubt
+        return self.folder
 
     def profile(self, contract: Contract) -> dict[str, dict[str, Any]]:
         """What the next delivery is compared with; see :data:`Usual`."""
@@ -141,60 +163,72 @@ def _text(column: Column) -> str:
     return f"nullif(trim(cast({quoted(column.name)} as varchar)), '')"
 
 
-def _value(column: Column, layout: FileFormat, delivered_type: str) -> str:
-    """The typed value of a delivered column; null where it is not of its type."""
+def _value(
+    column: Column, layout: FileFormat, delivered_type: str, *, or_fail: bool = False
+) -> str:
+    """The typed value of a delivered column; null where it is not of its type.
+
+    Args:
+        or_fail: have the statement fail instead where something else stands there. As the last
+            branch: DuckDB then looks at the few rows only that no other branch took.
+    """
     name, text = quoted(column.name), _text(column)
+    last = f" when {text} is not null then error('a value is in doubt')" if or_fail else ""
     if delivered_type != "VARCHAR":
         plain = delivered_type.split("(")[0]
         if plain == column.stored_type:
             return name
         if plain in _WIDENED.get(column.stored_type, ()):
             return f"cast({name} as {column.stored_type})"
-        return f"cast(null as {column.stored_type})"
+        return f"cast(case{last or ' when false then null'} end as {column.stored_type})"
+    form = _form(column, layout)
     if column.is_pseudonymised:
-        form = _form(column, layout)
         if form is None:
             return _hashed(text)
-        return f"case when regexp_full_match({text}, {literal(form)}) then {_hashed(text)} end"
+        fits = f"regexp_full_match({text}, {literal(form)})"
+        return f"case when {fits} then {_hashed(text)}{last} end"
     if column.sql_type == "VARCHAR":
         return name
+    cast = "cast" if or_fail else "try_cast"
     if column.sql_type == "DATE":
-        return _date(column)
-    form = _form(column, layout)
+        return f"case {_dates(column, or_fail=or_fail)}{last} end"
     if form is None:
-        return _number(text, column, layout)
+        return _number(text, column, layout, cast)
     # As it stands first: only what is padded or empty has to be trimmed.
     return (
         f"case when regexp_full_match({name}, {literal(form)}) "
-        f"then {_number(name, column, layout)} "
+        f"then {_number(name, column, layout, cast)} "
         f"when {name} is not null and regexp_full_match({text}, {literal(form)}) "
-        f"then {_number(text, column, layout)} end"
+        f"then {_number(text, column, layout, cast)}{last} end"
     )
 
 
-def _number(text: str, column: Column, layout: FileFormat) -> str:
+def _number(text: str, column: Column, layout: FileFormat, cast: str) -> str:
     pointed = text if layout.decimal_mark == "." else f"replace({text}, ',', '.')"
-    return f"try_cast({pointed} as {column.sql_type})"
+    return f"{cast}({pointed} as {column.sql_type})"
 
 
-def _date(column: Column) -> str:
+def _dates(column: Column, *, or_fail: bool) -> str:
+    """The branches of a case that read a date in its form."""
     name, text = quoted(column.name), _text(column)
     written = column.date_format or _ISO
-    # strptime is strict but for leading zeros, which it does not ask for.
+    parse = "strptime" if or_fail else "try_strptime"
+    # strptime is strict but for leading zeros, which it does not ask for, and for "infinity".
     length = 8 if written == "%Y%m%d" else 10
     strict = (
-        f"when length({text}) = {length} "
-        f"then cast(try_strptime({text}, {literal(written)}) as date)"
+        f"when length({text}) = {length} and {text} glob '[0-9]*' "
+        f"then cast({parse}({text}, {literal(written)}) as date)"
     )
     if written not in _PLAIN_DATES:
-        return f"case {strict} end"
+        return strict
     number = f"cast({name} as integer)"
     quick = (
-        f"try(make_date({number} // 10000, {number} // 100 % 100, {number} % 100))"
+        f"make_date({number} // 10000, {number} // 100 % 100, {number} % 100)"
         if written == "%Y%m%d"
-        else f"try_cast({name} as date)"
+        else f"cast({name} as date)"
     )
-    return f"case when {name} glob '{_PLAIN_DATES[written]}' then {quick} {strict} end"
+    day = quick if or_fail else f"try({quick})"
+    return f"when {name} glob '{_PLAIN_DATES[written]}' then {day} {strict}"
 
 
 def _typed(table: Table, delivered: Delivered, layout: FileFormat) -> tuple[str, list[Column]]:
@@ -224,7 +258,7 @@ def _load_table(
     delivered: Delivered,
     layout: FileFormat,
     path: Path,
-    fault: str,
+    marks: Marks,
 ) -> int:
     """Fills the three relations of a table; returns its number of rows."""
     values, there = _typed(table, delivered, layout)
@@ -234,10 +268,12 @@ def _load_table(
         if _can_fail(c, delivered)
     ]
     is_untyped = " or ".join(untyped) or "false"
+    faults = [f"({mark})" for of_column in marks.values() for mark in of_column]
+    is_faulty = " or ".join(faults) or "false"
     run_reading(
         connection,
         f"create table loaded_{table.name} as "
-        f"select *, _is_untyped or coalesce({fault}, false) as _is_faulty from "
+        f"select *, _is_untyped or coalesce({is_faulty}, false) as _is_faulty from "
         f"(select {values}, {is_untyped} as _is_untyped from ({delivered.query}))",
         path,
         layout,
@@ -285,48 +321,32 @@ def _write_sound(
     delivered: Delivered,
     layout: FileFormat,
     path: Path,
-    fault: str,
     target: Path,
 ) -> int:
-    """Writes the file as Parquet, in the order of its key; returns its number of rows.
+    """Writes the file as Parquet, row by row as it stands; returns its number of rows.
 
     Raises:
-        Doubt: at the first row that may break a rule, or when the file cannot be read at all.
+        Doubt: at the first value that is not of its type, or when the file cannot be read at all.
     """
     if set(delivered.names) != {column.name for column in table.columns} or not table.keys:
         raise Doubt
-    values, there = _typed(table, delivered, layout)
-    can_fail = [column for column in there if _can_fail(column, delivered)]
-    as_written = [f"{quoted(c.name)} as {quoted(f'_written_{i}')}" for i, c in enumerate(can_fail)]
-    is_doubtful = [
-        f"({quoted(c.name)} is null and trim(cast({quoted(f'_written_{i}')} as varchar)) <> '')"
-        for i, c in enumerate(can_fail)
-    ]
-    # A padded key would be the same as one that is not, and lie apart from it in this order.
-    is_doubtful += [f"({_may_be_padded(c)})" for c in table.columns if c.is_key]
-    # Without coalesce, which would have every part computed for every row: null is no mark here.
-    marks = " or ".join([*is_doubtful, fault])
-    key = quoted(table.keys[0])
-    columns = ", ".join(quoted(column.name) for column in table.columns)
-    # In the list of columns and not in a filter, which DuckDB would move to where the text is and
-    # so type every value twice.
-    checked = (
-        f"select * replace (case when {marks} then error('a row is in doubt') else {key} end "
-        f"as {key}) from (select {', '.join([values, *as_written])} from ({delivered.query}))"
+    # Said in the list of columns and not in a filter, which DuckDB would move to where the text is
+    # and so type every value twice.
+    values = ", ".join(
+        f"{_value(c, layout, delivered.types[c.name], or_fail=True)} as {quoted(c.name)}"
+        for c in table.columns
     )
     try:
         run_reading(
             connection,
-            f"copy (select {columns} from ({checked}) order by {_order(table)}) "
-            f"to {literal(str(target))} {PARQUET}",
+            f"copy (select {values} from ({delivered.query})) to {literal(str(target))} {PARQUET}",
             path,
             layout,
         )
-        count = connection.execute(
-            f"select count(*) from read_parquet({literal(str(target))})"
-        ).fetchone()
+        count = connection.execute(f"select count(*) from {_written(target)}").fetchone()
     except (DeliveryError, duckdb.Error) as error:
         raise Doubt from error
+    columns = ", ".join(quoted(column.name) for column in table.columns)
     connection.execute(
         f"create view {table.name} as select file_row_number + 1 as _row, {columns}, "
         f"false as _is_faulty from read_parquet({literal(str(target))}, "
@@ -341,32 +361,79 @@ def _write_sound(
     return int(count[0]) if count else 0
 
 
-def _may_be_padded(column: Column) -> str:
-    name = quoted(column.name)
-    if column.stored_type != "VARCHAR":
-        return "false"
-    if (column.values or column.region_levels) and not column.is_pseudonymised:
-        return "false"  # What is listed is compared as it stands.
-    if digits := _digits(column):
-        return f"strlen({name}) <> {digits + 1}"
-    return f"{name} <> trim({name})"
+def _written(target: Path) -> str:
+    return f"read_parquet({literal(str(target))}, hive_partitioning = false)"
 
 
-def _digits(column: Column) -> int:
-    """Number of digits behind the letter of a key that is a letter and a number; else 0."""
-    found = _NUMBERED_KEY.fullmatch(column.pattern or "")
-    return int(found[1]) if found and not column.is_pseudonymised else 0
+def _look(connection: duckdb.DuckDBPyConnection, table: Table, target: Path, marks: Marks) -> None:
+    """Asks of a file that was written here every rule about a single row, and for keys twice.
+
+    Raises:
+        Doubt: if one may be broken.
+    """
+    written = _written(target)
+    try:
+        in_doubt = _has_mark(connection, table, written, marks) or _repeats(
+            connection, table, written, marks
+        )
+    except duckdb.Error as error:
+        raise Doubt from error
+    if in_doubt:
+        raise Doubt
 
 
-def _order(table: Table) -> str:
-    """The order of the key; numbers where they have the order of the texts and sort faster."""
-    return ", ".join(
-        f"cast(substring({quoted(c.name)}, 2, {digits}) as integer)"
-        if (digits := _digits(c))
-        else quoted(c.name)
-        for c in table.columns
-        if c.is_key
-    )
+def _is_listed(column: Column) -> bool:
+    """Whether its values are of an agreed list, with which they are compared as they stand."""
+    return bool(column.values or column.region_levels) and not column.is_pseudonymised
+
+
+def _has_mark(
+    connection: duckdb.DuckDBPyConnection, table: Table, written: str, marks: Marks
+) -> bool:
+    """Whether some row is marked, but for what :func:`_repeats` looks at.
+
+    One scan per mark: DuckDB answers most from the statistics of a file that it wrote itself, and
+    of a column with few values it looks at the dictionary only.
+    """
+    looked_at = {column.name for column in table.columns if column.is_key} - {
+        column.name for column in table.columns if _is_listed(column)
+    }
+    scans = [
+        f"(select 1 from {written} where {mark} limit 1)"
+        for name, of_column in marks.items()
+        if name not in looked_at
+        for mark in of_column
+    ]
+    return bool(scans) and connection.execute(" union all ".join(scans)).fetchone() is not None
+
+
+def _repeats(
+    connection: duckdb.DuckDBPyConnection, table: Table, written: str, marks: Marks
+) -> bool:
+    """Whether two rows may have one key: equal keys have equal hashes.
+
+    The hashes are sorted here, eight bytes per row: an engine that groups by them takes three
+    times as long. A padded key would be the same as one that is not, and has another hash.
+
+    Raises:
+        duckdb.Error: when a key is marked or may be padded.
+    """
+    keys = [column for column in table.columns if column.is_key]
+    unlisted = [column for column in keys if not _is_listed(column)]
+    doubts = [f"({mark})" for column in unlisted for mark in marks.get(column.name, ())]
+    doubts += [
+        f"(prefix({quoted(column.name)}, ' ') or suffix({quoted(column.name)}, ' '))"
+        for column in unlisted
+        if column.stored_type == "VARCHAR"
+    ]
+    key = f"hash({', '.join(quoted(column.name) for column in keys)})"
+    is_doubtful = " or ".join(doubts) or "false"
+    found = connection.execute(
+        f"select case when {is_doubtful} then error('a key is in doubt') else {key} end as key "
+        f"from {written}"
+    ).fetchnumpy()
+    hashes = np.sort(np.asarray(found["key"]))
+    return bool(np.any(hashes[1:] == hashes[:-1]))
 
 
 def _load_geography(
@@ -416,7 +483,7 @@ def loaded_delivery(
     folder: Path,
     descriptor: Descriptor,
     *,
-    faults: Mapping[str, str],
+    faults: Mapping[str, Marks],
     usual: Usual,
     usual_since: date,
     key: bytes | None = None,
@@ -425,14 +492,14 @@ def loaded_delivery(
     """Loads the delivery in ``folder`` into an engine in memory, for gate 1 and for ``raw/``.
 
     Args:
-        faults: per table a condition on the typed columns: some rule about one row is broken.
+        faults: per table the conditions on typed columns that mark a row that breaks a rule.
         usual: what was counted in the delivery to compare with; empty without one.
         usual_since: the day that the latter described.
         key: of the agreement, for columns that a keyed hash replaces.
-        sound: write the tables while they are read, and give up at the first faulty row.
+        sound: write the tables while they are read, and look at what was written meanwhile.
 
     Raises:
-        Doubt: with ``sound``, when some row may break a rule.
+        Doubt: with ``sound``, when some value is not of its type.
         DeliveryError: Z-DEL-020 to Z-DEL-026 when a file cannot be read at all.
     """
     scratch = settings.scratch / f"intake-{contract.source}"
@@ -445,7 +512,7 @@ def loaded_delivery(
     if contract.is_stock:
         first = last = contract.reference_day(period)
     try:
-        with duckdb.connect(name) as connection:
+        with duckdb.connect(name) as connection, ThreadPoolExecutor(max_workers=1) as executor:
             connection.execute(f"set temp_directory = {literal(str(scratch / 'spill'))}")
             _load_geography(connection, settings, first, last, usual_since)
             _load_usual(connection, usual)
@@ -453,36 +520,39 @@ def loaded_delivery(
                 _load_key(connection, key)
             rows: dict[str, int] = {}
             names: dict[str, Sequence[str]] = {}
+            looks: list[Future[None]] = []
             written = scratch / "parquet" if sound else None
             if written is not None:
                 written.mkdir()
             for table in contract.tables:
-                path, layout, fault = paths[table.name], contract.format, faults[table.name]
+                path, layout, marks = paths[table.name], contract.format, faults[table.name]
                 delivered = delivered_table(connection, path, table, layout, scratch)
                 names[table.name] = delivered.names
                 if written is None:
-                    n_rows = _load_table(connection, table, delivered, layout, path, fault)
+                    n_rows = _load_table(connection, table, delivered, layout, path, marks)
                 else:
                     target = written / f"{table.name}.parquet"
-                    n_rows = _write_sound(connection, table, delivered, layout, path, fault, target)
+                    n_rows = _write_sound(connection, table, delivered, layout, path, target)
+                    # While the next table is written, and gate 1 asks its own questions.
+                    look = executor.submit(_look, connection.cursor(), table, target, marks)
+                    looks.append(look)
                 rows[table.name] = n_rows
             if key is not None:
                 connection.execute("drop table pads")
-            yield Loaded(name, connection, rows, names, written)
+            yield Loaded(name, connection, rows, names, written, looks)
     finally:
         remove_tree(scratch)
 
 
 def write_parquet(connection: duckdb.DuckDBPyConnection, table: Table, target: Path) -> None:
-    """Writes a typed table as Parquet in the order of its key: equal values, equal bytes.
+    """Writes a typed table as Parquet in the order that it was delivered in.
 
-    The order also fixes where one row group ends and the next begins, with any number of threads.
+    The order also fixes where one row group ends and the next begins, so that equal deliveries are
+    equal bytes with any number of threads.
     """
     columns = ", ".join(quoted(column.name) for column in table.columns)
-    keys = ", ".join(quoted(key) for key in table.keys)
     connection.execute(
-        f"copy (select {columns} from loaded_{table.name} order by {keys}) "
-        f"to {literal(str(target))} {PARQUET}"
+        f"copy (select {columns} from loaded_{table.name}) to {literal(str(target))} {PARQUET}"
     )
 
 

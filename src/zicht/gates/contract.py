@@ -302,7 +302,7 @@ def _eleven_test(relation: str, parts: Sequence[tuple[str, str, str]]) -> str | 
         return None
     weights = (9, 8, 7, 6, 5, 4, 3, 2, -1)
     total = " + ".join(
-        f"{weight} * cast(substring(digits, {place}, 1) as integer)"
+        f"{weight} * (number // {10 ** (9 - place)} % 10)"
         for place, weight in enumerate(weights, start=1)
     )
     candidates = " union ".join(
@@ -316,8 +316,10 @@ def _eleven_test(relation: str, parts: Sequence[tuple[str, str, str]]) -> str | 
         f"with sampled as materialized (select {looked_at} from {relation} "
         f"where _row % ({every}) = 0), "
         f"candidates as ({candidates}), "
-        f"tested as (select column_name, count(*) as n, count(*) filter (({total}) % 11 = 0) as k "
-        "from candidates where digits <> '' group by column_name) "
+        "numbers as (select column_name, cast(nullif(digits, '') as integer) as number "
+        "from candidates), "
+        "tested as (select column_name, count(number) as n, "
+        f"count(*) filter (({total}) % 11 = 0) as k from numbers group by column_name) "
         'select cast(null as bigint) as _row, column_name as "column", '
         "k || ' of ' || n || ' different values pass the eleven-test' as value from tested "
         "where 11 * k > n and k * ln(11.0 * k / n) + (n - k) * "
@@ -326,27 +328,24 @@ def _eleven_test(relation: str, parts: Sequence[tuple[str, str, str]]) -> str | 
     )
 
 
-def row_mark(contract: Contract, table: Table, period: Period) -> str:
-    """Condition on the typed columns of a table that holds for every row that breaks some rule.
+def row_marks(contract: Contract, table: Table, period: Period) -> dict[str, list[str]]:
+    """Per column the conditions of which one holds for every row that breaks some rule there.
 
-    It holds for a few others too, where that is cheaper to find out (a code with a blank behind
-    it): the rules themselves look at the marked rows only, and decide. Where it is null, it does
-    not hold.
+    They are on the typed columns of a table, each as simple as can be: an engine answers most of
+    them from the statistics and dictionaries of a Parquet file. One holds for a few other rows
+    too, where that is cheaper to find out (a code with a blank behind it): the rules themselves
+    look at the marked rows only, and decide. Where it is null, it does not hold.
     """
-    parts: list[str] = []
+    rules = _row_rules(contract, table, period)
+    marks: dict[str, list[str]] = {}
     for column in table.columns:
         covered = _closed_form(contract, column)
-        if covered is not None:
-            parts.append(covered)
-        skipped = _SAID_BY_FORM if covered is not None else frozenset()
-        if covered is not None and contract.needs_agreement:
+        skipped = _SAID_BY_FORM if covered else frozenset()
+        if covered and contract.needs_agreement:
             skipped |= {"region_existed"}
-        parts += [
-            found
-            for name, condition, *_ in _row_rules(contract, table, period)
-            if name not in skipped and (found := condition(column)) is not None
-        ]
-    return " or ".join(f"({part})" for part in parts) or "false"
+        others = [c(column) for name, c, *_ in rules if name not in skipped]
+        marks[column.name] = [*covered, *(found for found in others if found is not None)]
+    return marks
 
 
 _SAID_BY_FORM = frozenset({"required", "no_neighbourhood", "known_region", "pattern", "code_list"})
@@ -355,11 +354,11 @@ _OTHER_BEGINNING = re.compile(r"[AC-VX-Z](?![*?{|])[^|]*")
 _LETTER_AND_DIGITS = re.compile(r"([A-Za-z])\[0-9\]\{([0-9]+)\}")
 
 
-def _closed_form(contract: Contract, column: Column) -> str | None:
-    """One condition that no sound value meets, of a column with an agreed list or form."""
+def _closed_form(contract: Contract, column: Column) -> list[str]:
+    """Conditions that no sound value meets, of a column with an agreed list or form."""
     name = quoted(column.name)
     if column.stored_type != "VARCHAR" or column.is_pseudonymised:
-        return None
+        return []
     if column.region_levels:
         levels = ", ".join(literal(level) for level in column.region_levels)
         # Public tables may list a region that is no more, without figures.
@@ -371,8 +370,8 @@ def _closed_form(contract: Contract, column: Column) -> str | None:
     elif column.pattern is not None and _OTHER_BEGINNING.fullmatch(column.pattern):
         unsound = f"not {_has_form(name, column.pattern)}"
     else:
-        return None
-    return f"{unsound} or {name} is null" if column.required or column.is_key else unsound
+        return []
+    return [unsound, f"{name} is null"] if column.required or column.is_key else [unsound]
 
 
 def _has_form(name: str, pattern: str) -> str:
@@ -478,26 +477,6 @@ def _sound_rows(relation: str) -> str:
     )
 
 
-def _ascending_key(table: Table) -> str:
-    """No key twice, where the rows stand in the order of the key: each is above the one before.
-
-    What is not ascending is looked at again closely, so this one need not name the rows well.
-    """
-    keys = [quoted(column) for column in table.keys]
-    before = [f"_before_{number}" for number in range(len(keys))]
-    lags = ", ".join(f"lag({key}) over () as {one}" for key, one in zip(keys, before, strict=True))
-    not_above = "true"
-    for key, one in reversed(list(zip(keys, before, strict=True))):
-        not_above = (
-            f"{one} is null or {key} is null or {one} > {key} or ({one} = {key} and ({not_above}))"
-        )
-    return (
-        f'select _row, {literal(" + ".join(table.keys))} as "column", '
-        f"cast(null as varchar) as value from (select _row, {', '.join(keys)}, {lags} "
-        f"from {table.name}) where _row > 1 and ({not_above}) order by 1"
-    )
-
-
 def _row_query(
     table: Table, name: str, condition: Callable[[Column], str | None], *, sound: bool
 ) -> str | None:
@@ -517,8 +496,8 @@ def contract_suite(
         contract: the contract of the source.
         table: the table in it.
         period: the reference period that the descriptor states.
-        sound: no row was marked while the table was read, and its rows stand in the order of the
-            key; the checks then ask less, and fail without naming what a closer look shows.
+        sound: no row was marked while the table was read, and no two had the same key; the checks
+            then ask less, and fail without naming what a closer look shows.
 
     Returns:
         The suite on the shape of the file, which comes first: without the right columns the others
@@ -570,7 +549,7 @@ def contract_suite(
         *rows(
             "unique_key",
             "No two rows have the same key.",
-            _ascending_key(table) if sound else _unique_key(table),
+            _sound_rows(f"{table.name} where _is_faulty") if sound else _unique_key(table),
             "Deliver each key once; a correction is a new delivery that supersedes.",
         ),
         *rows(
