@@ -95,6 +95,19 @@ class PartOf:
 
 
 @dataclass(frozen=True)
+class PublishedCell:
+    """A cell of a counts indicator, in every region and period.
+
+    Attributes:
+        indicator: the indicator.
+        cell: ``{dimension: category}``; dimensions left out are at their total.
+    """
+
+    indicator: str
+    cell: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Mart:
     """A mart model that holds one indicator, or counts what was delivered.
 
@@ -134,6 +147,12 @@ class Mart:
         if declared is None or self.indicator["kind"] != "rates":
             return None
         return PartOf(declared["indicator"], declared["numerator"], declared["denominator"])
+
+    @property
+    def shown_with(self) -> PublishedCell | None:
+        """Of a rate the published cell that counts the same units as its denominator."""
+        declared = self.indicator.get("shown_with")
+        return PublishedCell(declared["indicator"], declared["cell"]) if declared else None
 
     @property
     def is_coverage(self) -> bool:
@@ -273,6 +292,13 @@ def _coverage(node: Mapping[str, Any], declared: Mapping[str, Any]) -> Mapping[s
 
 
 def _part_of_faults(indicator: Mapping[str, Any]) -> list[str]:
+    beside = indicator.get("shown_with")
+    if beside is not None and (
+        not isinstance(beside, dict)
+        or set(beside) != {"indicator", "cell"}
+        or not isinstance(beside["cell"], dict)
+    ):
+        return ["shown_with needs indicator and cell, {dimension: category}"]
     declared = indicator.get("of")
     if declared is None or indicator["kind"] != "rates":
         return []
@@ -292,24 +318,30 @@ def _require_parts(marts: Mapping[str, Mart]) -> None:
         ConfigurationError: Z-CFG-039 naming the mart.
     """
     by_id = {mart.indicator["id"]: mart for mart in marts.values()}
-    for name, mart in marts.items():
-        if mart.of is None:
-            continue
-        whole = by_id.get(mart.of.indicator)
-        wrong = ""
+
+    def fault(indicator: str, *cells: Mapping[str, str]) -> str:
+        whole = by_id.get(indicator)
         if whole is None or whole.indicator["kind"] != "counts":
-            wrong = f"{mart.of.indicator} is no indicator of counts"
-        elif any(whole.indicator[key] != mart.indicator[key] for key in ("theme", "policy")):
-            wrong = f"{mart.of.indicator} has another theme or policy"
-        elif not {*mart.of.numerator.items()} >= {*mart.of.denominator.items()}:
-            wrong = "the numerator is no part of the denominator"
-        else:
-            for dimension, category in {**mart.of.numerator, **mart.of.denominator}.items():
-                if category not in whole.breakdown.get(dimension, {}):
-                    wrong = f"{mart.of.indicator} has no cell {dimension}={category}"
+            return f"{indicator} is no indicator of counts"
+        for dimension, category in (pair for cell in cells for pair in cell.items()):
+            if category not in whole.breakdown.get(dimension, {}):
+                return f"{indicator} has no cell {dimension}={category}"
+        return ""
+
+    for name, mart in marts.items():
+        wrong = ""
+        if mart.shown_with is not None:
+            wrong = fault(mart.shown_with.indicator, mart.shown_with.cell)
+        if mart.of is not None:
+            wrong = fault(mart.of.indicator, mart.of.numerator, mart.of.denominator)
+            own, whole = mart.indicator, by_id.get(mart.of.indicator, mart).indicator
+            if not wrong and any(whole[key] != own[key] for key in ("theme", "policy")):
+                wrong = f"{mart.of.indicator} has another theme or policy"
+            if not {*mart.of.numerator.items()} >= {*mart.of.denominator.items()}:
+                wrong = wrong or "the numerator is no part of the denominator"
         if wrong:
             raise ConfigurationError(
-                f"{name}: meta.indicator.of: {wrong}.",
+                f"{name}: meta.indicator.of or shown_with: {wrong}.",
                 code="Z-CFG-039",
                 remedy="Name an indicator of counts of the same theme and policy, and categories "
                 "of its breakdown; the numerator is a part of the denominator.",

@@ -27,7 +27,7 @@ MART_COLUMNS = [
     ("known_at", "TIMESTAMP WITH TIME ZONE"),
     ("lag_days", "INTEGER"),
 ]
-OPTIONAL_KEYS = {"alignment", "breakdown", "model", "of"}
+OPTIONAL_KEYS = {"alignment", "breakdown", "model", "of", "shown_with"}
 INDICATOR_KEYS = {
     "id",
     "theme",

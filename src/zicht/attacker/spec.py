@@ -24,7 +24,15 @@ PROTECTIONS = ("exact", "interval")
 ROUNDINGS = ("conventional", "controlled")
 SMALL_CHANGES = ("warn", "hold", "round")
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "the spec": ("dimensions", "count", "magnitude", "never_hide", "history", "policy"),
+    "the spec": (
+        "dimensions",
+        "count",
+        "contributors",
+        "magnitude",
+        "never_hide",
+        "history",
+        "policy",
+    ),
     "a dimension": ("hierarchies", "total", "additive"),
     "history": ("relation", "successors", "rounding"),
     "policy": (

@@ -95,7 +95,7 @@ def find_primary(table: Table, spec: Spec) -> Primary:
     """All primary cells by the rules of the policy, with the demands on their intervals."""
     policy = spec.policy
     count = table.count
-    small = (count > 0) & (count < policy.minimum_frequency)
+    small = (count > 0) & (table.n_behind < policy.minimum_frequency)
     by_rule = {FREQUENCY: small}
     if not policy.publish_zeros:
         by_rule[ZERO] = count == 0

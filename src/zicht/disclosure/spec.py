@@ -218,11 +218,16 @@ class History:
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything that is declared about one table; :func:`load_spec` reads it from YAML."""
+    """Everything that is declared about one table; :func:`load_spec` reads it from YAML.
+
+    ``contributors`` is the column with how many contributors the count of a cell is of, where one
+    may count more than once; None when every unit has its own.
+    """
 
     dimensions: tuple[Dimension, ...]
     count: str
     magnitude: Magnitude | None = None
+    contributors: str | None = None
     never_hide: tuple[Mapping[str, str], ...] = ()
     history: History = field(default_factory=History)
     policy: CellPolicy = field(default_factory=CellPolicy)
@@ -511,7 +516,7 @@ def spec_of(document: Any, *, name: str = "spec", folder: Path | None = None) ->
     Raises:
         DisclosureError: Z-DIS-011 to Z-DIS-014 naming the key and the nearest known one.
     """
-    known = ["dimensions", "count", "magnitude", "never_hide", "history", "policy"]
+    known = ["dimensions", "count", "contributors", "magnitude", "never_hide", "history", "policy"]
     top = _known(document, known, "the spec", name)
     for key in ("dimensions", "count"):
         if key not in top:
@@ -543,6 +548,9 @@ def spec_of(document: Any, *, name: str = "spec", folder: Path | None = None) ->
     spec = Spec(
         dimensions=dimensions,
         count=_text(top["count"], "count", name),
+        contributors=_text(top["contributors"], "contributors", name)
+        if top.get("contributors") is not None
+        else None,
         magnitude=None if magnitude is None else _MAGNITUDE(magnitude, "magnitude", name),
         never_hide=_never_hide(top.get("never_hide") or [], dimensions, name),
         history=_history(top.get("history") or {}, folder or Path(), name),

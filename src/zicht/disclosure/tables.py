@@ -164,12 +164,22 @@ class Table:
         count: whole count per cell (grid in the shape of the axes).
         magnitudes: the magnitude on the same grid, or None.
         name: what errors call it.
+        contributors: contributors per cell on the same grid, added up, so that one in two cells of
+            a total is two there; None when every unit has its own.
     """
 
     axes: tuple[Axis, ...]
     count: Ints
     magnitudes: Magnitudes | None = None
     name: str = "cells"
+    contributors: Ints | None = None
+
+    @property
+    def n_behind(self) -> Ints:
+        """Units or contributors behind each cell, whichever are fewer."""
+        if self.contributors is None:
+            return self.count
+        return np.minimum(self.count, self.contributors)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -559,7 +569,11 @@ def build_table(columns: Columns, spec: Spec, name: str = "cells") -> Table:
         return np.asarray(whole.reshape(shape)[np.ix_(*(axis.given for axis in axes))])
 
     count = np.asarray(spread(axes, grid(spec.count).astype(np.int64), _add))
-    table = replace(bare, count=count, magnitudes=_magnitudes(axes, spec.magnitude, grid))
+    behind = None
+    if spec.contributors is not None:
+        behind = np.asarray(spread(axes, grid(spec.contributors).astype(np.int64), _add))
+    magnitudes = _magnitudes(axes, spec.magnitude, grid)
+    table = replace(bare, count=count, magnitudes=magnitudes, contributors=behind)
     _check_totals(table, flat[totals], measures, totals, spec)
     return table
 
@@ -604,7 +618,7 @@ def _check_totals(
 
 
 def _measures(columns: Columns, spec: Spec, name: str) -> dict[str, Floats]:
-    names = [spec.count]
+    names = [spec.count, *([spec.contributors] if spec.contributors else [])]
     magnitude = spec.magnitude
     if magnitude is not None:
         names += [magnitude.total, magnitude.largest, magnitude.second, magnitude.contributors]
@@ -616,7 +630,8 @@ def _measures(columns: Columns, spec: Spec, name: str) -> dict[str, Floats]:
                 f"Its columns are {', '.join(columns)}.",
                 "Z-DIS-021",
             )
-    whole = {spec.count} | ({magnitude.contributors} if magnitude else set())
+    own = {spec.count, spec.contributors}
+    whole = own | ({magnitude.contributors} if magnitude else set())
     made = {
         column: numbers_of(columns[column], column, name, whole=column in whole) for column in names
     }
@@ -695,7 +710,10 @@ def merge_codes(table: Table, dimension: str, codes: Sequence[str]) -> Table:
             group(m.contributors, _add),
         )
     count = spread(axes, group(table.count, _add), _add)
-    return Table(axes, np.asarray(count), magnitudes, table.name)
+    behind = None
+    if table.contributors is not None:
+        behind = np.asarray(spread(axes, group(table.contributors, _add), _add))
+    return Table(axes, np.asarray(count), magnitudes, table.name, behind)
 
 
 def equations(axes: Sequence[Axis]) -> Any:

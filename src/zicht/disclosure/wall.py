@@ -15,7 +15,7 @@ import numpy as np
 
 from zicht.disclosure.modelled import ModelPolicy, protect_modelled
 from zicht.disclosure.policies import Kind, Method, Policy
-from zicht.disclosure.protecting import Protected, Released, protect_cells
+from zicht.disclosure.protecting import HeldBackError, Protected, Released, protect_cells
 from zicht.disclosure.rates import Part, protect_rates
 from zicht.disclosure.reading import read_columns
 from zicht.disclosure.spec import Spec, spec_of
@@ -25,6 +25,9 @@ from zicht.errors import DisclosureError
 if TYPE_CHECKING:
     import pandas
 
+FEWEST_ROUNDED = 10
+"""Of fewer contributors than this no count as large as half the base is rounded and shown: the
+threshold of the output guideline of Statistics Netherlands for microdata."""
 CONTRADICTED = "Z-DIS-036"
 """Earlier releases show what cannot be if records are only ever added."""
 
@@ -219,7 +222,33 @@ def _passed(protected: Protected, value: str = "value") -> Passed:
 def _counts(
     output: Output, released: Sequence[Released], progress: Callable[[str], None] | None
 ) -> Passed:
-    return _passed(_protected(output, "value", released, progress))
+    if output.policy.method is Method.ROUND:
+        _require_contributors(output)
+    more = {"contributors": "n_contributors"} if "n_contributors" in output.cells else {}
+    return _passed(_protected(output, "value", released, progress, **more))
+
+
+def _require_contributors(output: Output) -> None:
+    """Rounding hides a few units, and not many units of a few.
+
+    Raises:
+        HeldBackError: Z-DIS-040 naming a cell.
+    """
+    cells = output.cells
+    if "n_contributors" not in cells:
+        return
+    few = cells["n_contributors"].between(1, FEWEST_ROUNDED - 1)
+    large = few & (2 * cells["value"] >= (output.policy.rounding_base or 0))
+    if large.any():
+        first = cells[large].iloc[0]
+        names = [name for name in output.dimensions if name in cells]
+        where = "/".join(str(first[name]) for name in names)
+        raise HeldBackError(
+            f"{output.name}: {where} counts {int(first['value'])} of fewer than {FEWEST_ROUNDED} "
+            "contributors, which rounding does not hide.",
+            code="Z-DIS-040",
+            remedy="Count contributors instead of what they have, or use a policy that suppresses.",
+        )
 
 
 def _magnitudes(

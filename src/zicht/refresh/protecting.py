@@ -232,31 +232,44 @@ def _keep(connection: duckdb.DuckDBPyConnection, passed: Passed, folder: Path, n
 def _order(mart: Mart) -> tuple[int, str]:
     """Rates of published cells and models come after the counts that they rest on."""
     is_modelled = mart.indicator["kind"] == Kind.MODELLED
-    return (2 if is_modelled else int(mart.of is not None), mart.name)
+    rests = mart.of is not None or mart.shown_with is not None
+    return (2 if is_modelled else int(rests), mart.name)
 
 
-def _of_published(mart: Mart, whole: Mart) -> str:
-    """Rates of cells that are published already, as a query: shown where both cells are."""
+def _cell_text(mart: Mart, cell: Mapping[str, str]) -> str:
+    return breakdown_text({dimension: cell.get(dimension, TOTAL) for dimension in mart.breakdown})
+
+
+def _of_published(mart: Mart, whole: Mart, policy: Policy) -> str:
+    """Rates of cells that are published already, as a query: shown where both cells are.
+
+    What the policy asks of a denominator is asked of the least that the published one can be. Where
+    counts are rounded a nought is none to divide: it would pass for none at all.
+    """
     meta, part = mart.indicator, mart.of
     assert part is not None
-
-    def breakdown(cell: Mapping[str, str]) -> str:
-        return literal(breakdown_text({d: cell.get(d, TOTAL) for d in whole.breakdown}))
+    half = (policy.rounding_base or 0) / 2
+    least = float(policy.protection.get("minimum_denominator", 0)) + half
+    hidden = "lower_part.is_suppressed or upper_part.is_suppressed"
+    hidden += f" or coalesce(lower_part.value between 0.5 and {least - 0.5}, false)"
+    if policy.rounding_base:
+        hidden += " or coalesce(upper_part.value = 0 and lower_part.value > 0, false)"
 
     rows = f"(select * from protected where indicator_id = {literal(part.indicator)})"
     own = f"{literal(meta['id'])} as indicator_id, {literal(meta['theme'])} as theme"
     return f"""
         select {own}, lower_part.* exclude (indicator_id, theme, breakdown, value, is_suppressed,
             is_missing, explanation), {literal(TOTAL)} as breakdown,
-            round({float(meta["factor"])} * upper_part.value / nullif(lower_part.value, 0),
-                {int(meta["decimals"])}) as value,
-            lower_part.is_suppressed or upper_part.is_suppressed as is_suppressed,
+            case when not ({hidden}) then
+                round({float(meta["factor"])} * upper_part.value / nullif(lower_part.value, 0),
+                    {int(meta["decimals"])}) end as value,
+            {hidden} as is_suppressed,
             coalesce(lower_part.value = 0, false) as is_missing, null as explanation
         from {rows} as lower_part
         inner join {rows} as upper_part using (region_code, reference_period)
         where not lower_part.is_missing
-            and lower_part.breakdown = {breakdown(part.denominator)}
-            and upper_part.breakdown = {breakdown(part.numerator)}
+            and lower_part.breakdown = {literal(_cell_text(whole, part.denominator))}
+            and upper_part.breakdown = {literal(_cell_text(whole, part.numerator))}
         union all by name
         select {own}, missing.* exclude (indicator_id, theme)
         from {rows} as missing
@@ -313,6 +326,25 @@ class _Hop:
         return {(str(period), str(region)): float(value) for period, region, value in rows}
 
 
+def _hide_beside(hop: _Hop, mart: Mart) -> None:
+    """Hides a rate where the published cell with the units of its denominator is not shown."""
+    beside = mart.shown_with
+    assert beside is not None
+    own = mart.indicator["id"]
+    cell = literal(_cell_text(hop.marts[beside.indicator], beside.cell))
+    shown = (
+        f"select region_code, reference_period from protected where indicator_id = "
+        f"{literal(beside.indicator)} and breakdown = {cell} and not is_suppressed "
+        "and not is_missing"
+    )
+    for table, names in (("protected", [own]), ("parts", [part_id(own, p) for p in PARTS])):
+        ids = ", ".join(map(literal, names))
+        hop.connection.execute(
+            f"update {table} set is_suppressed = true, value = null where indicator_id in ({ids}) "
+            f"and not is_missing and (region_code, reference_period) not in ({shown})"
+        )
+
+
 def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> list[pd.DataFrame]:
     """One mart through the wall: into ``protected``, or as frames when it is modelled."""
     policy = hop.policies[mart.name]
@@ -326,7 +358,7 @@ def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> l
         return [fit_mart(hop.connection, relation, mart, policy, hop.shown, hop.regions)]
     if mart.of is not None:
         # What the counts await, their rates await: it is among the missing rows of the counts.
-        hop.insert(_of_published(mart, hop.marts[mart.of.indicator]))
+        hop.insert(_of_published(mart, hop.marts[mart.of.indicator], policy))
         return []
     low = hop.uncovered(mart)
     for table in mart_tables(hop.connection, relation, mart, policy, hop.regions, low):
@@ -337,6 +369,8 @@ def _pass_mart(hop: _Hop, mart: Mart, awaited: Sequence[Mapping[str, Any]]) -> l
         hop.connection.register("passed", rows)
         hop.insert("select * from passed")
         hop.connection.unregister("passed")
+    if mart.shown_with is not None:
+        _hide_beside(hop, mart)
     for query in _awaited(mart, awaited):
         hop.insert(
             f"select *, false as is_suppressed, null as explanation, false as is_uncovered "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,34 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
     say(f"  candidate {release_id}: {counts['observations']} observations")
 
 
+_TOLD_OF_INPUTS = (
+    "id",
+    "source",
+    "reference_period",
+    "observation_status",
+    "delivered_at",
+    "accepted_at",
+    "known_at",
+    "lag_days",
+    "archive",
+    "stock",
+    "supersedes",
+    "contract_version",
+    "agreement",
+)
+"""What a release tells of a delivery. How many rows it has is a count that no wall has seen, and
+its hash would confirm a guess at its content."""
+
+
+def _told(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in _TOLD_OF_INPUTS if key in record}
+
+
 def _gate_summary(result: GateResult) -> dict[str, Any]:
-    """What a release tells of a gate: counts and rules, never rows."""
+    """What a release tells of a gate: rules, never rows or how many of them.
+
+    The rows that break a rule of gates 2 and 3 are of confidential tables.
+    """
     return {
         "gate": result.gate,
         "checked_at": format_moment(result.checked_at),
@@ -143,8 +170,7 @@ def _gate_summary(result: GateResult) -> dict[str, Any]:
         "n_failures": len(result.failures),
         "n_warnings": len(result.warnings),
         "warnings": [
-            {"relation": w.relation, "check": w.check, "n_unexpected": w.n_unexpected}
-            for w in result.warnings
+            {"relation": warning.relation, "check": warning.check} for warning in result.warnings
         ],
     }
 
@@ -183,7 +209,7 @@ def publish(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         "plan_digest": state["plan_digest"],
         "content_hash": candidate["content_hash"],
         "n_observations": candidate["n_observations"],
-        "inputs": accepted,
+        "inputs": [_told(record) for record in accepted],
         "gates": [
             {
                 "gate": 1,
