@@ -3,7 +3,7 @@
 Run it with `make bench-intake`. Each file is taken in and copied in turn, several times; the best
 of each counts, so that what else the machine does matters least. Imports are apart, and so is what
 is done once for a source. COPY is measured as DuckDB does it by itself, and alike: with the types
-and the options of the file that intake writes, in the order of the delivered file.
+and the options of the file that intake writes.
 """
 
 from __future__ import annotations

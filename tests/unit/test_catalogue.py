@@ -244,3 +244,24 @@ def test_what_is_incomplete_is_named(
         changed(manifest, edit)
     assert caught.value.code == code
     assert caught.value.remedy
+
+
+def test_a_rate_names_cells_that_are_there(manifest: Manifest) -> None:
+    """Of its parts, and of the published count that its denominator is."""
+    for key, value in (
+        ("of", {"indicator": "legal_entities_by_directors", "numerator": {}, "denominator": {}}),
+        ("shown_with", {"indicator": "legal_entities_by_directors", "cell": {}}),
+    ):
+        for change in ({"indicator": "nothing"}, {_cell(key): {"legal_form": "gilde"}}):
+
+            def edit(other: Manifest, key: str = key, own: object = {**value, **change}) -> None:
+                model = "model.zicht.mart_rechtspersonen__foundations_home_owner_pct"
+                other["nodes"][model]["config"]["meta"]["indicator"][key] = own
+
+            with pytest.raises(ConfigurationError, match="foundations_home_owner_pct") as caught:
+                changed(manifest, edit)
+            assert caught.value.code == "Z-CFG-039"
+
+
+def _cell(key: str) -> str:
+    return "numerator" if key == "of" else "cell"

@@ -12,6 +12,7 @@ import yaml
 
 from support import PROJECT
 from zicht.disclosure.policies import Kind, Method, Policy, load_policies, load_policy
+from zicht.disclosure.protecting import Released
 from zicht.disclosure.wall import Output, pass_public, protect, require_public
 from zicht.errors import ConfigurationError, DisclosureError
 
@@ -184,3 +185,43 @@ def test_a_policy_that_is_wrong_is_named(tmp_path: Path, change: dict[str, Any])
     with pytest.raises(ConfigurationError, match=r"public\.yaml") as caught:
         load_policy(path)
     assert caught.value.code == "Z-CFG-040"
+
+
+def test_many_units_of_few_contributors_are_a_small_count() -> None:
+    """Twelve cases of one person are shown as little as one case of one."""
+    own = policy(Kind.COUNTS, Method.SUPPRESS, protection="exact", attacker="informed")
+    counts = {"value": [12, 30, 40], "n_contributors": [1, 30, 40]}
+    status = dict(protect(output(Kind.COUNTS, own, **counts)).cells[["mun", "obs_status"]].values)
+    assert (status["A"], status["NL"]) == ("Q", "A")
+    counts["n_contributors"] = [12, 30, 40]
+    status = dict(protect(output(Kind.COUNTS, own, **counts)).cells[["mun", "obs_status"]].values)
+    assert set(status.values()) == {"A"}
+
+
+def test_rounding_does_not_pass_many_units_of_few_contributors() -> None:
+    own = policy(Kind.COUNTS, Method.ROUND, rounding={"mode": "conventional"})
+    counts = {"value": [230, 300, 400], "n_contributors": [1, 150, 200]}
+    with pytest.raises(DisclosureError, match="A counts 230 of fewer than 10") as caught:
+        protect(output(Kind.COUNTS, own, **counts))
+    assert caught.value.code == "Z-DIS-040"
+
+
+def test_of_a_rate_the_parts_go_along_and_tie_the_next_one() -> None:
+    """A numerator that was hidden stays hidden, although it grew past the threshold."""
+    own = policy(Kind.RATES, Method.SUPPRESS, protection="exact", attacker="informed")
+    columns = {"denominator": [1000, 1000, 1000], "n_contributors": [1000, 1000, 1000]}
+    first = protect(output(Kind.RATES, own, numerator=[4, 30, 40], **columns))
+    hidden = set(first.cells.loc[first.cells["obs_status"] == "Q", "mun"])
+    assert "A" in hidden
+    parts = first.parts["numerator"]
+    assert set(parts.loc[parts["obs_status"] == "Q", "mun"]) == hidden
+    structure = pd.DataFrame(
+        [("mun", "mun", code, "prov", "P") for code in "ABC"],
+        columns=["dimension", "level", "code", "parent_level", "parent"],
+    )
+    released = {name: [Released.read(part, structure)] for name, part in first.parts.items()}
+    grown = output(Kind.RATES, own, numerator=[14, 30, 40], **columns)
+    again = protect(grown, released).cells
+    assert "A" in set(again.loc[again["obs_status"] == "Q", "mun"])
+    fresh = protect(grown).cells
+    assert set(fresh["obs_status"]) == {"A"}

@@ -279,14 +279,15 @@ def _service_numbers(table: Table, *, sound: bool) -> str | None:
         elif column.stored_type == "VARCHAR":
             parts.append((column.name, _digits(name), "true"))
         elif column.stored_type in ("BIGINT", "DOUBLE"):
-            whole = f"{name} between 10000000 and 999999999 and {name} = floor({name})"
             padded = f"lpad(cast(cast({name} as bigint) as varchar), 9, '0')"
+            digits = f"case when {name} = floor({name}) then {padded} else '' end"
+            # Alone, so that the statistics of a file can tell that there are none.
+            large = f"{name} between 10000000 and 999999999"
             # What is never as large as a service number is looked at where it breaks its limits.
             small = column.maximum is not None and column.maximum < 10_000_000
-            digits = f"case when {whole} then {padded} else '' end"
-            parts.append((column.name, digits, "_is_faulty" if small else "true"))
+            parts.append((column.name, digits, f"_is_faulty and {large}" if small else large))
     if sound and parts:
-        parts = [part for part in parts if part[2] == "true"]
+        parts = [part for part in parts if not part[2].startswith("_is_faulty")]
         return _eleven_test(table.name, parts) or _sound_rows(f"{table.name} where _is_faulty")
     return _eleven_test(table.name, parts)
 
@@ -297,7 +298,7 @@ def _digits(name: str) -> str:
 
 
 def _eleven_test(relation: str, parts: Sequence[tuple[str, str, str]]) -> str | None:
-    """The query over columns of a relation: name, SQL of its nine digits, which rows."""
+    """The query over columns of a relation: name, SQL of its nine digits, in which rows."""
     if not parts:
         return None
     weights = (9, 8, 7, 6, 5, 4, 3, 2, -1)
@@ -305,17 +306,19 @@ def _eleven_test(relation: str, parts: Sequence[tuple[str, str, str]]) -> str | 
         f"{weight} * (number // {10 ** (9 - place)} % 10)"
         for place, weight in enumerate(weights, start=1)
     )
-    candidates = " union ".join(
-        f"select {literal(name)} as column_name, {digits} as digits from sampled where {where}"
-        for name, digits, where in parts
-    )
     every = f"1 + (select count(*) from {relation}) // {_SAMPLE}"
-    marked = ["_is_faulty"] if any(where == "_is_faulty" for _, _, where in parts) else []
-    looked_at = ", ".join([*marked, *(quoted(name) for name, _, _ in parts)])
+    # Sampled first: of the other rows nothing is worked out.
+    samples = ", ".join(
+        f"sample_{number} as materialized (select {quoted(name)} from {relation} "
+        f"where _row % ({every}) = 0 and {where})"
+        for number, (name, _, where) in enumerate(parts)
+    )
+    candidates = " union ".join(
+        f"select {literal(name)} as column_name, {digits} as digits from sample_{number}"
+        for number, (name, digits, _) in enumerate(parts)
+    )
     return (
-        f"with sampled as materialized (select {looked_at} from {relation} "
-        f"where _row % ({every}) = 0), "
-        f"candidates as ({candidates}), "
+        f"with {samples}, candidates as ({candidates}), "
         "numbers as (select column_name, cast(nullif(digits, '') as integer) as number "
         "from candidates), "
         "tested as (select column_name, count(number) as n, "
