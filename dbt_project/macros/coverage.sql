@@ -21,11 +21,7 @@ with rows_delivered as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        {{ key }} as contributor_key
+        {{ unit_columns(key) | indent(8) }}
         {%- for column in columns %},
         {{ column }}
         {%- endfor %}
@@ -72,12 +68,7 @@ select
     shown.known_at,
     shown.lag_days
 from {{ ref(cube) }} as cells
-inner join (
-    {{ shown_pairs_query(cube) | indent(4) }}
-) as shown
-    on
-        cells.reference_period = shown.cube_period
-        and cells.vintage = shown.cube_vintage
+{{ join_shown_pairs(cube) }}
 group by
     cells.region_code,
     cells.region_level,

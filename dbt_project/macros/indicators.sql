@@ -4,27 +4,36 @@
   (a stock on 1 January that serves four quarters).
 -#}
 {% macro shown_pairs_query(cube=none) -%}
+{%- set rows = [] -%}
 {%- for pair in shown_pairs(cube) -%}
-select
-    {{ literal(pair.reference_period) }} as reference_period,
-    {{ literal((pair.periods or {}).get(cube) or pair.reference_period) }} as cube_period,
-    {{ literal(pair.cubes[cube]) if cube is not none else 'cast(null as varchar)' }} as cube_vintage,
-    {{ literal(pair.vintage) }} as vintage,
-    cast({{ literal(pair.known_at) }} as timestamptz) as known_at,
-    cast({{ pair.lag_days | int }} as integer) as lag_days
-{%- if not loop.last %}
-union all
-{% endif -%}
-{%- else -%}
-select
-    cast(null as varchar) as reference_period,
-    cast(null as varchar) as cube_period,
-    cast(null as varchar) as cube_vintage,
-    cast(null as varchar) as vintage,
-    cast(null as timestamptz) as known_at,
-    cast(null as integer) as lag_days
-where false
-{%- endfor %}
+    {%- do rows.append({
+        'reference_period': literal(pair.reference_period),
+        'cube_period': literal((pair.periods or {}).get(cube) or pair.reference_period),
+        'cube_vintage': literal(pair.cubes[cube]) if cube is not none else 'cast(null as varchar)',
+        'vintage': literal(pair.vintage),
+        'known_at': 'cast(' ~ literal(pair.known_at) ~ ' as timestamptz)',
+        'lag_days': 'cast(' ~ (pair.lag_days | int) ~ ' as integer)',
+    }) -%}
+{%- endfor -%}
+{%- set no_row = {
+    'reference_period': 'cast(null as varchar)',
+    'cube_period': 'cast(null as varchar)',
+    'cube_vintage': 'cast(null as varchar)',
+    'vintage': 'cast(null as varchar)',
+    'known_at': 'cast(null as timestamptz)',
+    'lag_days': 'cast(null as integer)',
+} -%}
+{{ written_rows(rows, no_row) }}
+{%- endmacro %}
+
+{#- Keeps of `cells`, a cube, the vintages that the mart at hand shows; the pair is `shown`. A part of a from clause. -#}
+{% macro join_shown_pairs(cube) -%}
+inner join (
+    {{ shown_pairs_query(cube) | indent(4) }}
+) as shown
+    on
+        cells.reference_period = shown.cube_period
+        and cells.vintage = shown.cube_vintage
 {%- endmacro %}
 
 {#-
@@ -54,12 +63,7 @@ select
     shown.known_at,
     shown.lag_days
 from {{ ref(cube) }} as cells
-inner join (
-    {{ shown_pairs_query(cube) | indent(4) }}
-) as shown
-    on
-        cells.reference_period = shown.cube_period
-        and cells.vintage = shown.cube_vintage
+{{ join_shown_pairs(cube) }}
 where cells.measure = {{ literal(measure) }}
 {%- endmacro %}
 
@@ -172,6 +176,76 @@ from (
             {%- endfor %}
 ) as rated
 order by {{ (['reference_period', 'region_code'] + (breakdown or [])) | join(', ') }}
+{%- endmacro %}
+
+{#-
+  A public count as the denominator of a rate of microdata: whoever is counted stands behind the figure. Where a
+  municipality was split the count has weighted parts; protection takes whole numbers.
+
+  Args:
+    relation: name of a CTE with region_code, reference_period, value, is_provisional, is_estimated.
+-#}
+{% macro public_denominator(relation) -%}
+select
+    region_code,
+    reference_period,
+    round(value) as value,
+    cast(round(value) as bigint) as n_contributors,
+    is_provisional,
+    is_estimated
+from {{ relation }}
+{%- endmacro %}
+
+{#-
+  A mart: a measure of a cube of microdata without breakdown, per so many inhabitants of all ages on 1 January of the
+  year.
+
+  Args:
+    per: factor, as for rate.
+-#}
+{% macro per_inhabitants(cube, measure, per) -%}
+with numerator as (
+    {{ selected_cells(cube, measure, breakdown=[]) | indent(4) }}
+),
+
+inhabitants as (
+    {{ inhabitants_on_1_january() | indent(4) }}
+),
+
+denominator as (
+    {{ public_denominator('inhabitants') | indent(4) }}
+)
+
+{{ rate('numerator', 'denominator', per=per, breakdown=[]) }}
+{%- endmacro %}
+
+{#-
+  A mart: cells of a cube of microdata as a share of others of the same measure. Numerator and denominator are
+  true values here; the share is made of published cells at the wall, as `of` in the YAML says.
+
+  Args:
+    numerator: dimension to category; other dimensions are at their total.
+    per: factor, as for rate.
+    denominator: as the numerator; {} is the whole.
+-#}
+{% macro share_of_cells(cube, measure, numerator, per, denominator={}) -%}
+with cells as (
+    {{
+        selected_cells(
+            cube, measure, breakdown=(numerator.keys() | list + denominator.keys() | list) | unique | list
+        ) | indent(4)
+    }}
+),
+
+numerator as (
+    {{ cells_of('cells', numerator) | indent(4) }}
+),
+
+denominator as (
+    {{ cells_of('cells', denominator) | indent(4) }}
+)
+
+{{ rate('numerator', 'denominator', per=per, breakdown=[]) }}
 {%- endmacro %}
 
 {#-

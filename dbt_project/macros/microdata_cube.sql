@@ -19,29 +19,33 @@
 {{ return(counted) }}
 {%- endmacro %}
 
+{#- The planned pairs of the cube at hand, as a query: reference_period, vintage, is_provisional. -#}
+{% macro planned_pairs_query() -%}
+{%- set rows = [] -%}
+{%- for pair in planned_pairs() -%}
+    {%- set provisional = counted_deliveries(pair) | selectattr('status', 'equalto', 'provisional') | list -%}
+    {%- do rows.append({
+        'reference_period': literal(pair.reference_period),
+        'vintage': literal(pair.vintage),
+        'is_provisional': 'true' if provisional else 'false',
+    }) -%}
+{%- endfor -%}
+{{ written_rows(rows, {'reference_period': "''", 'vintage': "''", 'is_provisional': 'false'}) }}
+{%- endmacro %}
+
 {#- The deliveries that count of one source, as a query: reference_period, vintage, delivery_id. -#}
 {% macro counted_deliveries_query(source_name) -%}
 {%- set rows = [] -%}
 {%- for pair in planned_pairs() -%}
     {%- for delivery in counted_deliveries(pair) if delivery.source == source_name -%}
-        {%- do rows.append((pair, delivery)) -%}
+        {%- do rows.append({
+            'reference_period': literal(pair.reference_period),
+            'vintage': literal(pair.vintage),
+            'delivery_id': literal(delivery.id),
+        }) -%}
     {%- endfor -%}
 {%- endfor -%}
-{%- for pair, delivery in rows -%}
-select
-    {{ literal(pair.reference_period) }} as reference_period,
-    {{ literal(pair.vintage) }} as vintage,
-    {{ literal(delivery.id) }} as delivery_id
-{%- if not loop.last %}
-union all
-{% endif -%}
-{%- else -%}
-select
-    '' as reference_period,
-    '' as vintage,
-    '' as delivery_id
-where false
-{%- endfor %}
+{{ written_rows(rows, {'reference_period': "''", 'vintage': "''", 'delivery_id': "''"}) }}
 {%- endmacro %}
 
 {#-
@@ -70,12 +74,14 @@ inner join (
 
 {#-
   The municipalities that a register with rows everywhere covers, as a query: the frame of a cube of which the
-  units are few.
+  units are few. Of several registers those that all of them cover, for where one of them has no rows, nobody
+  would seem to have what it tells; division_year is that of the first.
 
   Args:
-    staging: name of the staging model of that register, an input of the cube.
+    staging: name of the staging model of that register, an input of the cube; or a list of them.
 -#}
 {% macro municipality_frame(staging) -%}
+{%- if staging is string -%}
 select distinct
     register.reference_period,
     register.vintage,
@@ -85,6 +91,25 @@ from (
     {{ planned_rows(staging, ['municipality_code']) | indent(4) }}
 ) as register
 where register.municipality_code is not null
+{%- else -%}
+select
+    register_1.reference_period,
+    register_1.vintage,
+    register_1.division_year,
+    register_1.municipality_code
+from (
+    {{ municipality_frame(staging[0]) | indent(4) }}
+) as register_1
+{%- for other in staging[1:] %}
+{%- set name = 'register_' ~ (loop.index + 1) %}
+inner join (
+    {{ municipality_frame(other) | indent(4) }}
+) as {{ name }}
+    on
+        register_1.vintage = {{ name }}.vintage
+        and register_1.municipality_code = {{ name }}.municipality_code
+{%- endfor %}
+{%- endif %}
 {%- endmacro %}
 
 {#- Whether a date lies in a year, after its first day: the division of that year does not know it yet. -#}
@@ -102,6 +127,43 @@ extract(year from {{ day }}) = {{ year }} and (extract(month from {{ day }}) > 1
 {% macro undeclared_category(units, dimension) -%}
 'Z-CFG-037: {{ model_name() }} does not declare this category of {{ dimension }}: '
 || coalesce({{ units }}.{{ dimension }}, 'none at all')
+{%- endmacro %}
+
+{#-
+  Units with their region, the categories that are declared and what they count for, as a query: reference_period,
+  vintage, the columns asked for, region_code, the dimensions, and in_<measure> for every measure.
+
+  Args:
+    units: name of a CTE with one row per unit, beside a CTE `placement` (division_year, from_code, to_code).
+    columns: columns of the units that come along.
+    unplaced: what the query stops with at a unit that is placed in no region, as an SQL text.
+    breakdown: dimension (a column of the units) to its categories.
+    measures: name of the measure to a condition on `units`.
+    is_counted: condition on `units`: a unit that meets it stops the query when its category is not declared; the
+      category of another is left out.
+-#}
+{% macro placed_units(units, columns, unplaced, breakdown, measures, is_counted='true') -%}
+select
+    units.reference_period,
+    units.vintage,
+    {%- for column in columns %}
+    units.{{ column }},
+    {%- endfor %}
+    coalesce(placement.to_code, {{ stop_query(unplaced) }}) as region_code
+    {%- for dimension, categories in breakdown.items() %},
+    case
+        when units.{{ dimension }} in ('{{ categories | join("', '") }}') then units.{{ dimension }}
+        when {{ is_counted }} then {{ stop_query(undeclared_category('units', dimension)) }}
+    end as {{ dimension }}
+    {%- endfor %}
+    {%- for measure, condition in measures.items() %},
+    {{ condition }} as in_{{ measure }}
+    {%- endfor %}
+from {{ units }} as units
+left join placement
+    on
+        units.division_year = placement.division_year
+        and units.municipality_code = placement.from_code
 {%- endmacro %}
 
 {#-
@@ -129,22 +191,7 @@ extract(year from {{ day }}) = {{ year }} and (extract(month from {{ day }}) > 1
 select *
 from (
     with planned as (
-        {%- for pair in planned_pairs() %}
-        {%- set provisional = counted_deliveries(pair) | selectattr('status', 'equalto', 'provisional') | list %}
-        select
-            {{ literal(pair.reference_period) }} as reference_period,
-            {{ literal(pair.vintage) }} as vintage,
-            {{ 'true' if provisional else 'false' }} as is_provisional
-        {%- if not loop.last %}
-        union all
-        {%- endif -%}
-        {%- else %}
-        select
-            '' as reference_period,
-            '' as vintage,
-            false as is_provisional
-        where false
-        {%- endfor %}
+        {{ planned_pairs_query() | indent(8) }}
     ),
 
     placement as (
@@ -175,25 +222,11 @@ from (
     ),
 
     placed as (
-        select
-            units.reference_period,
-            units.vintage,
-            units.contributor_key,
-            coalesce(placement.to_code, {{ stop_query(unplaced_municipality('units')) }}) as region_code
-            {%- for dimension, categories in breakdown.items() %},
-            case
-                when units.{{ dimension }} in ('{{ categories | join("', '") }}') then units.{{ dimension }}
-                when {{ is_counted }} then {{ stop_query(undeclared_category('units', dimension)) }}
-            end as {{ dimension }}
-            {%- endfor %}
-            {%- for measure, condition in measures.items() %},
-            {{ condition }} as in_{{ measure }}
-            {%- endfor %}
-        from {{ units }} as units
-        left join placement
-            on
-                units.division_year = placement.division_year
-                and units.municipality_code = placement.from_code
+        {{
+            placed_units(
+                units, ['contributor_key'], unplaced_municipality('units'), breakdown, measures, is_counted
+            ) | indent(8)
+        }}
     ),
 
     counts as (

@@ -27,29 +27,14 @@
 select *
 from (
     with planned as (
-        {%- for pair in planned_pairs() %}
-        {%- set provisional = counted_deliveries(pair) | selectattr('status', 'equalto', 'provisional') | list %}
-        select
-            {{ literal(pair.reference_period) }} as reference_period,
-            {{ literal(pair.vintage) }} as vintage,
-            {{ 'true' if provisional else 'false' }} as is_provisional
-        {%- if not loop.last %}
-        union all
-        {%- endif -%}
-        {%- else %}
-        select
-            '' as reference_period,
-            '' as vintage,
-            false as is_provisional
-        where false
-        {%- endfor %}
+        {{ planned_pairs_query() | indent(8) }}
     ),
 
     placement as (
         select
             recast.from_year as division_year,
             recast.from_code,
-            min(regions.safety_region_code) as region_code
+            min(regions.safety_region_code) as to_code
         from {{ ref('dim_recast') }} as recast
         inner join {{ ref('dim_regions') }} as regions
             on
@@ -60,24 +45,7 @@ from (
     ),
 
     placed as (
-        select
-            units.reference_period,
-            units.vintage,
-            coalesce(placement.region_code, {{ stop_query(unplaced_in_safety_region('units')) }}) as region_code
-            {%- for feature, categories in features.items() %},
-            case
-                when units.{{ feature }} in ('{{ categories | join("', '") }}') then units.{{ feature }}
-                else {{ stop_query(undeclared_category('units', feature)) }}
-            end as {{ feature }}
-            {%- endfor %}
-            {%- for measure, condition in measures.items() %},
-            {{ condition }} as in_{{ measure }}
-            {%- endfor %}
-        from {{ units }} as units
-        left join placement
-            on
-                units.division_year = placement.division_year
-                and units.municipality_code = placement.from_code
+        {{ placed_units(units, [], unplaced_in_safety_region('units'), features, measures) | indent(8) }}
     )
 
     select

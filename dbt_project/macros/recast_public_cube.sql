@@ -6,26 +6,21 @@
 {%- set rows = [] -%}
 {%- for pair in planned_pairs() -%}
     {%- for delivery in pair.deliveries if delivery.source == source_name -%}
-        {%- do rows.append((pair, delivery)) -%}
+        {%- do rows.append({
+            'reference_period': literal(pair.reference_period),
+            'vintage': literal(pair.vintage),
+            'delivery_id': literal(delivery.id),
+            'is_final': 'true' if delivery.status == 'final' else 'false',
+        }) -%}
     {%- endfor -%}
 {%- endfor -%}
-{%- for pair, delivery in rows -%}
-select
-    {{ literal(pair.reference_period) }} as reference_period,
-    {{ literal(pair.vintage) }} as vintage,
-    {{ literal(delivery.id) }} as delivery_id,
-    {{ 'true' if delivery.status == 'final' else 'false' }} as is_final
-{%- if not loop.last %}
-union all
-{% endif -%}
-{%- else -%}
-select
-    cast(null as varchar) as reference_period,
-    cast(null as varchar) as vintage,
-    cast(null as varchar) as delivery_id,
-    cast(null as boolean) as is_final
-where false
-{%- endfor %}
+{%- set no_row = {
+    'reference_period': 'cast(null as varchar)',
+    'vintage': 'cast(null as varchar)',
+    'delivery_id': 'cast(null as varchar)',
+    'is_final': 'cast(null as boolean)',
+} -%}
+{{ written_rows(rows, no_row) }}
 {%- endmacro %}
 
 {#-

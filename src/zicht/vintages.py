@@ -345,9 +345,7 @@ def _mart_pairs(
             for cube in cubes
         }
         needs = {
-            need
-            for cube in cubes
-            for need in _needs(cube, periods[cube.name], contracts, standing)
+            need for cube in cubes for need in _needs(cube, periods[cube.name], contracts, standing)
         }
         lacking = sorted(need for need in needs if need not in standing)
         if any(

@@ -39,6 +39,7 @@ LONE, MERGED, PARTS = "GM1695", "GM1991", ("GM1685", "GM0856")
 ENTITIES = "mart_rechtspersonen__legal_entities_by_directors"
 HOUSEHOLDS = "mart_armoede__low_income_households"
 SHARE = "mart_armoede__low_income_households_pct"
+BUILT = (ENTITIES, HOUSEHOLDS, SHARE)
 CUBES = {
     "nhr": ("cube_rechtspersonen__legal_entities", (ENTITIES,)),
     "tax_income": ("cube_armoede__low_income", (HOUSEHOLDS, SHARE)),
@@ -179,7 +180,11 @@ def test_the_planner_plans_the_same(home: Home) -> None:
         built={},
         agreements=load_agreements(settings.agreements),
     )
-    shown = {(pair.model, str(pair.reference_period), len(pair.deliveries)) for pair in made.marts}
+    shown = {
+        (pair.model, str(pair.reference_period), len(pair.deliveries))
+        for pair in made.marts
+        if pair.model in BUILT
+    }
     assert shown == {
         *((ENTITIES, quarter, 1) for quarter in QUARTERS),
         (HOUSEHOLDS, "2021", 2),
@@ -235,7 +240,7 @@ class TestLegalEntities:
         assert home.rows(f"select distinct region_level from {ENTITIES}") == [("municipality",)]
 
     def test_every_breakdown_of_the_catalogue_is_in_the_mart(self, home: Home) -> None:
-        for mart in home.catalogue.marts.values():
+        for mart in map(home.catalogue.marts.__getitem__, BUILT):
             for dimension, categories in mart.breakdown.items():
                 found = home.rows(f"select distinct {dimension} from {mart.name}")
                 assert {value for (value,) in found} == set(categories), (mart.name, dimension)

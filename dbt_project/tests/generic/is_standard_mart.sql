@@ -8,26 +8,12 @@
 -#}
 {% test is_standard_mart(model, breakdown=none) %}
 
-select
-    mart.*,
-    regions.region_code is null as is_unknown_region
-from {{ model }} as mart
-left join {{ ref('dim_regions') }} as regions
-    on
-        mart.region_code = regions.region_code
-        and mart.region_level = regions.region_level
-        and mart.geo_year = regions.geo_year
-where
-    regions.region_code is null
+{% call mart_rows_that_break(model) %}
     or mart.region_level not in ('municipality', 'country')
-    or mart.geo_year <> {{ var('geo_year') }}
     or mart.is_missing <> (mart.value is null)
     or (mart.is_missing and (mart.is_provisional or mart.is_estimated))
     or mart.numerator < 0
     or mart.denominator < 0
-    or mart.vintage is null
-    or mart.known_at is null
-    or mart.lag_days is null
     {%- if breakdown is not none %}
     or mart.region_level <> 'municipality'
     or mart.numerator <> floor(mart.numerator)
@@ -39,5 +25,6 @@ where
     or mart.{{ dimension }} is null
     {%- endfor %}
     {%- endif %}
+{% endcall %}
 
 {% endtest %}

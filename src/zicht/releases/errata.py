@@ -7,12 +7,12 @@ release, ``breaks.yaml`` the periods from which on a figure is made in another w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -21,6 +21,7 @@ from zicht.errors import ConfigurationError
 from zicht.periods import Period
 from zicht.settings import Settings
 
+_T = TypeVar("_T")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ID = re.compile(r"[0-9]{4}-[0-9]+")
 _REGION = re.compile(r"[A-Z]{2}[0-9]{2,4}")
@@ -77,12 +78,7 @@ def load_errata(settings: Settings) -> list[dict[str, Any]]:
         ConfigurationError: Z-REL-021 naming the entry and what is wrong in it.
     """
     path, code = errata_path(settings), "Z-REL-021"
-    rows = []
-    for number, entry in enumerate(_entries(path, "errata", code), start=1):
-        try:
-            rows.append(_erratum(entry))
-        except _FAULTS as error:
-            raise _wrong(path, f"errata, number {number}", error, code) from error
+    rows = _loaded(path, "errata", code, _erratum)
     ids = [row["erratum_id"] for row in rows]
     if repeated := sorted({one for one in ids if ids.count(one) > 1}):
         raise _wrong(path, "errata", f"{', '.join(repeated)} is there twice", code)
@@ -117,14 +113,7 @@ def load_breaks(settings: Settings) -> list[Break]:
     Raises:
         ConfigurationError: Z-REL-022 naming the entry and what is wrong in it.
     """
-    path, code = breaks_path(settings), "Z-REL-022"
-    breaks = []
-    for number, entry in enumerate(_entries(path, "breaks", code), start=1):
-        try:
-            breaks.append(_break(entry))
-        except _FAULTS as error:
-            raise _wrong(path, f"breaks, number {number}", error, code) from error
-    return breaks
+    return _loaded(breaks_path(settings), "breaks", "Z-REL-022", _break)
 
 
 def _break(entry: Mapping[str, Any]) -> Break:
@@ -186,6 +175,17 @@ def _wrong(path: Path, where: str, what: object, code: str) -> ConfigurationErro
         code=code,
         remedy="Correct the entry; the comment at the top of the file shows its form.",
     )
+
+
+def _loaded(path: Path, name: str, code: str, made: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
+    """What is made of each entry of the list ``name``, in the order of the file."""
+    found = []
+    for number, entry in enumerate(_entries(path, name, code), start=1):
+        try:
+            found.append(made(entry))
+        except _FAULTS as error:
+            raise _wrong(path, f"{name}, number {number}", error, code) from error
+    return found
 
 
 def _entries(path: Path, name: str, code: str) -> list[Mapping[str, Any]]:

@@ -4,56 +4,18 @@ with households as (
     {{ planned_rows('stg_tax_income__households', ['household_key', 'municipality_code', 'is_low_income']) }}
 ),
 
-members as (
-    {{ planned_rows('stg_tax_income__persons', ['person_key', 'household_key']) }}
-),
-
-benefits as (
-    {{ planned_rows('stg_uwv_svb__benefits', ['person_key', 'benefit_type']) }}
-),
-
-taxed as (
-    {{ municipality_frame('stg_tax_income__households') }}
-),
-
-paid_to as (
-    {{ municipality_frame('stg_uwv_svb__benefits') }}
-),
-
 -- Where the benefits have no rows, nobody would seem to receive assistance.
 frame as (
-    select
-        taxed.reference_period,
-        taxed.vintage,
-        taxed.division_year,
-        taxed.municipality_code
-    from taxed
-    inner join paid_to
-        on
-            taxed.vintage = paid_to.vintage
-            and taxed.municipality_code = paid_to.municipality_code
+    {{ municipality_frame(['stg_tax_income__households', 'stg_uwv_svb__benefits']) }}
 ),
 
 assisted as (
-    select
-        members.vintage,
-        members.household_key
-    from members
-    inner join benefits
-        on
-            members.vintage = benefits.vintage
-            and members.person_key = benefits.person_key
-    where benefits.benefit_type = 'participatiewet'
-    group by members.vintage, members.household_key
+    {{ households_with_benefit('participatiewet') }}
 ),
 
 units as (
     select
-        households.reference_period,
-        households.vintage,
-        households.division_year,
-        households.municipality_code,
-        households.household_key as contributor_key,
+        {{ unit_columns('household_key', 'households') }},
         households.is_low_income is not null as has_known_income,
         case when assisted.household_key is null then 'without_assistance' else 'with_assistance' end as assistance
     from households

@@ -10,35 +10,14 @@ persons as (
     {{ planned_rows('stg_brp__persons', ['household_key', 'birth_date']) }}
 ),
 
-taxed as (
-    {{ municipality_frame('stg_tax_income__households') }}
-),
-
-inhabited as (
-    {{ municipality_frame('stg_brp__persons') }}
-),
-
 -- Where the population register has no rows, there would seem to be no children.
 frame as (
-    select
-        taxed.reference_period,
-        taxed.vintage,
-        taxed.division_year,
-        taxed.municipality_code
-    from taxed
-    inner join inhabited
-        on
-            taxed.vintage = inhabited.vintage
-            and taxed.municipality_code = inhabited.municipality_code
+    {{ municipality_frame(['stg_tax_income__households', 'stg_brp__persons']) }}
 ),
 
 units as (
     select
-        households.reference_period,
-        households.vintage,
-        households.division_year,
-        households.municipality_code,
-        households.household_key as contributor_key,
+        {{ unit_columns('household_key', 'households') }},
         case
             when households.is_low_income then 'low'
             when not households.is_low_income then 'not_low'

@@ -10,11 +10,7 @@ with households as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        household_key as contributor_key,
+        {{ unit_columns('household_key') }},
         case
             when debts_eur > assets_eur then 'debts_above_assets'
             when debts_eur <= assets_eur then 'no_debts_above_assets'

@@ -6,11 +6,7 @@ with households as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        household_key as contributor_key,
+        {{ unit_columns('household_key') }},
         is_low_income
     from households
 )

@@ -9,17 +9,13 @@
   euros, twice that for couples and single parents). One level for all years, so that a change is not one of the limit.
 -#}
 {% set asset_limit_eur = {'alone': 7500, 'larger': 15000} %}
-{% set age = year_of('persons.reference_period') ~ ' - extract(year from persons.birth_date)' %}
+{% set age = age_reached('persons.reference_period', 'persons.birth_date') %}
 with households as (
     {{
         planned_rows(
             'stg_tax_income__households', ['household_key', 'municipality_code', 'n_persons', 'is_low_income']
         )
     }}
-),
-
-members as (
-    {{ planned_rows('stg_tax_income__persons', ['person_key', 'household_key']) }}
 ),
 
 wealth as (
@@ -30,42 +26,13 @@ persons as (
     {{ planned_rows('stg_brp__persons', ['household_key', 'birth_date']) }}
 ),
 
-benefits as (
-    {{ planned_rows('stg_uwv_svb__benefits', ['person_key']) }}
-),
-
-taxed as (
-    {{ municipality_frame('stg_tax_income__households') }}
-),
-
-paid_to as (
-    {{ municipality_frame('stg_uwv_svb__benefits') }}
-),
-
 -- Where the benefits have no rows, nobody would seem to receive one.
 frame as (
-    select
-        taxed.reference_period,
-        taxed.vintage,
-        taxed.division_year,
-        taxed.municipality_code
-    from taxed
-    inner join paid_to
-        on
-            taxed.vintage = paid_to.vintage
-            and taxed.municipality_code = paid_to.municipality_code
+    {{ municipality_frame(['stg_tax_income__households', 'stg_uwv_svb__benefits']) }}
 ),
 
 with_benefit as (
-    select
-        members.vintage,
-        members.household_key
-    from members
-    inner join benefits
-        on
-            members.vintage = benefits.vintage
-            and members.person_key = benefits.person_key
-    group by members.vintage, members.household_key
+    {{ households_with_benefit() }}
 ),
 
 -- Ages on 31 December.
@@ -81,11 +48,7 @@ aged as (
 
 units as (
     select
-        households.reference_period,
-        households.vintage,
-        households.division_year,
-        households.municipality_code,
-        households.household_key as contributor_key,
+        {{ unit_columns('household_key', 'households') }},
         households.is_low_income
         and wealth.wealth_eur is not null
         and aged.household_key is not null as is_looked_at,

@@ -21,11 +21,7 @@ owned as (
 
 units as (
     select
-        owned.reference_period,
-        owned.vintage,
-        owned.division_year,
-        owned.municipality_code,
-        owned.premises_key as contributor_key,
+        {{ unit_columns('premises_key', 'owned') }},
         premises.use_code
     from owned
     left join premises

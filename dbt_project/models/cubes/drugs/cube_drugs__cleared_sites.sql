@@ -10,11 +10,7 @@ frame as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        coalesce(premises_key, site_key) as contributor_key
+        {{ unit_columns('coalesce(premises_key, site_key)') }}
     from sites
 )
 

@@ -26,36 +26,18 @@ earlier as (
 ),
 
 records as (
-    select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        person_key,
-        row_number() over (
-            partition by vintage, person_key
-            order by recorded_on desc, case_key desc
-        ) as from_last
-    from suspects
-    where delivered_period = reference_period
+    {{ last_recorded('suspects', 'delivered_period = reference_period') }}
 ),
 
 units as (
     select
-        records.reference_period,
-        records.vintage,
-        records.division_year,
-        records.municipality_code,
-        records.person_key as contributor_key,
+        {{ unit_columns('person_key', 'records') }},
         case persons.sex when '1' then 'men' when '2' then 'women' end as sex,
         earlier.person_key is null as is_first_time,
         -- A quarter ends with a month, so a birthday in that month has been.
-        {{ year_of('records.reference_period') }} - extract(year from persons.birth_date)
+        {{ age_reached('records.reference_period', 'persons.birth_date') }}
         - case
-            when
-                extract(month from persons.birth_date)
-                > 3 * cast(substring(records.reference_period, 7, 1) as integer)
-                then 1
+            when extract(month from persons.birth_date) > 3 * {{ quarter_of('records.reference_period') }} then 1
             else 0
         end as age
     from records
@@ -67,7 +49,6 @@ units as (
         on
             records.vintage = earlier.vintage
             and records.person_key = earlier.person_key
-    where records.from_last = 1
 )
 
 {{

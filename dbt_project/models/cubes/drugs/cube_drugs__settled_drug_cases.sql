@@ -14,11 +14,7 @@ frame as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        person_key as contributor_key,
+        {{ unit_columns('person_key') }},
         disposal_type,
         offence_group = 'drugs' as is_drug_case
     from cases

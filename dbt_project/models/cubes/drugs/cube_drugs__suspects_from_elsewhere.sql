@@ -13,33 +13,8 @@ frame as (
     {{ municipality_frame('stg_brp__persons') }}
 ),
 
-placement as (
-    select
-        from_year,
-        from_code,
-        to_code
-    from {{ ref('dim_recast') }}
-    where not is_estimated
-),
-
-records as (
-    select
-        suspects.reference_period,
-        suspects.vintage,
-        suspects.division_year,
-        suspects.offence_municipality_code,
-        suspects.person_key,
-        coalesce(scene.to_code, suspects.offence_municipality_code) as offence_region_code,
-        coalesce(home.to_code, suspects.municipality_code) as region_code
-    from suspects
-    left join placement as home
-        on
-            suspects.division_year = home.from_year
-            and suspects.municipality_code = home.from_code
-    left join placement as scene
-        on
-            suspects.division_year = scene.from_year
-            and suspects.offence_municipality_code = scene.from_code
+located as (
+    {{ with_offence_regions('suspects') }}
 ),
 
 units as (
@@ -50,7 +25,7 @@ units as (
         -- Parts of one municipality of the geography year; any of them leads there.
         min(offence_municipality_code) as municipality_code,
         person_key as contributor_key
-    from records
+    from located
     where offence_region_code <> region_code
     group by reference_period, vintage, division_year, offence_region_code, person_key
 )

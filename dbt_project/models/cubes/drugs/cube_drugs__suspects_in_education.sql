@@ -22,30 +22,15 @@ frame as (
 ),
 
 records as (
-    select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        person_key,
-        row_number() over (
-            partition by vintage, person_key
-            order by recorded_on desc, case_key desc
-        ) as from_last
-    from suspects
+    {{ last_recorded('suspects') }}
 ),
 
 units as (
     select
-        records.reference_period,
-        records.vintage,
-        records.division_year,
-        records.municipality_code,
-        records.person_key as contributor_key,
+        {{ unit_columns('person_key', 'records') }},
         enrolments.is_early_leaver,
         enrolments.person_key is not null
-        and {{ year_of('records.reference_period') }} - extract(year from persons.birth_date)
-        between 12 and 22 as is_in_education
+        and {{ age_reached('records.reference_period', 'persons.birth_date') }} between 12 and 22 as is_in_education
     from records
     left join persons
         on
@@ -55,7 +40,6 @@ units as (
         on
             records.vintage = enrolments.vintage
             and records.person_key = enrolments.person_key
-    where records.from_last = 1
 )
 
 {{

@@ -10,34 +10,21 @@ with entities as (
     }}
 ),
 
-roles as (
-    {{ planned_rows('stg_nhr__directors', ['entity_key', 'director_key']) }}
-),
-
 boards as (
-    select
-        vintage,
-        entity_key,
-        count(distinct director_key) as n_directors
-    from roles
-    group by vintage, entity_key
+    {{ entity_boards() }}
 ),
 
 dated as (
     select
         *,
         extract(year from founded_on) * 12 + extract(month from founded_on) as month_founded,
-        {{ year_of('reference_period') }} * 12 + cast(substring(reference_period, 7, 1) as integer) * 3 as last_month
+        {{ year_of('reference_period') }} * 12 + {{ quarter_of('reference_period') }} * 3 as last_month
     from entities
 ),
 
 units as (
     select
-        dated.reference_period,
-        dated.vintage,
-        dated.division_year,
-        dated.municipality_code,
-        dated.entity_key as contributor_key,
+        {{ unit_columns('entity_key', 'dated') }},
         -- Sections K to N of the SBI: finance, real estate, advice, rental and other business services.
         substring(dated.sbi_code, 1, 2) between '64' and '82' as is_business_service,
         dated.legal_form = 'stichting' as is_foundation,

@@ -18,26 +18,9 @@ premises as (
     {{ planned_rows('stg_bag_woz__premises', ['premises_key', 'use_code']) }}
 ),
 
-seated as (
-    {{ municipality_frame('stg_nhr__legal_entities') }}
-),
-
-owned as (
-    {{ municipality_frame('stg_kadaster__rights') }}
-),
-
 -- Where the land registry has no rows, nobody would seem to own a dwelling.
 frame as (
-    select
-        seated.reference_period,
-        seated.vintage,
-        seated.division_year,
-        seated.municipality_code
-    from seated
-    inner join owned
-        on
-            seated.vintage = owned.vintage
-            and seated.municipality_code = owned.municipality_code
+    {{ municipality_frame(['stg_nhr__legal_entities', 'stg_kadaster__rights']) }}
 ),
 
 owners as (
@@ -70,11 +53,7 @@ boards as (
 
 units as (
     select
-        entities.reference_period,
-        entities.vintage,
-        entities.division_year,
-        entities.municipality_code,
-        entities.entity_key as contributor_key,
+        {{ unit_columns('entity_key', 'entities') }},
         entities.legal_form = 'stichting' and entities.dissolved_on is null as is_foundation,
         boards.entity_key is not null as has_home_owner
     from entities

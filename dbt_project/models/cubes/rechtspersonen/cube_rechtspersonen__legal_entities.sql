@@ -5,26 +5,13 @@ with entities as (
     {{ planned_rows('stg_nhr__legal_entities', ['entity_key', 'municipality_code', 'legal_form', 'dissolved_on']) }}
 ),
 
-roles as (
-    {{ planned_rows('stg_nhr__directors', ['entity_key', 'director_key']) }}
-),
-
 boards as (
-    select
-        vintage,
-        entity_key,
-        count(distinct director_key) as n_directors
-    from roles
-    group by vintage, entity_key
+    {{ entity_boards() }}
 ),
 
 units as (
     select
-        entities.reference_period,
-        entities.vintage,
-        entities.division_year,
-        entities.municipality_code,
-        entities.entity_key as contributor_key,
+        {{ unit_columns('entity_key', 'entities') }},
         entities.legal_form,
         case
             when boards.n_directors is null then 'none'

@@ -10,11 +10,7 @@ entities as (
 
 units as (
     select
-        establishments.reference_period,
-        establishments.vintage,
-        establishments.division_year,
-        establishments.municipality_code,
-        establishments.entity_key as contributor_key,
+        {{ unit_columns('entity_key', 'establishments') }},
         case when entities.dissolved_on is null then establishments.sbi_code end as sbi_code
     from establishments
     inner join entities

@@ -7,11 +7,7 @@ with entities as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        premises_key as contributor_key,
+        {{ unit_columns('premises_key') }},
         premises_key is not null
         and count(case when dissolved_on is null then 1 end) >= {{ least_entities }} as is_counted
     from entities

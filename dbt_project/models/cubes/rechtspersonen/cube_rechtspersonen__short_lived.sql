@@ -11,11 +11,7 @@ with entities as (
 
 units as (
     select
-        reference_period,
-        vintage,
-        division_year,
-        municipality_code,
-        entity_key as contributor_key,
+        {{ unit_columns('entity_key') }},
         case
             when legal_form in ('bv', 'nv') then 'company'
             when legal_form in ('stichting', 'vereniging') then 'foundation_or_association'
@@ -23,7 +19,7 @@ units as (
             when legal_form in ('vof', 'other') then 'other'
         end as form_group,
         extract(year from dissolved_on) = {{ year_of('reference_period') }}
-        and extract(quarter from dissolved_on) = cast(substring(reference_period, 7, 1) as integer)
+        and extract(quarter from dissolved_on) = {{ quarter_of('reference_period') }}
         and dissolved_on < founded_on + interval '2' year as is_counted
     from entities
 )

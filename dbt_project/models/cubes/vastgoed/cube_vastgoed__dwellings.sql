@@ -61,11 +61,7 @@ owners as (
 
 units as (
     select
-        dwellings.reference_period,
-        dwellings.vintage,
-        dwellings.division_year,
-        dwellings.municipality_code,
-        dwellings.premises_key as contributor_key,
+        {{ unit_columns('premises_key', 'dwellings') }},
         dwellings.use_code = 'dwelling' as is_dwelling,
         case
             when owners.has_owner_at_home = 1 then 'owner_occupied'

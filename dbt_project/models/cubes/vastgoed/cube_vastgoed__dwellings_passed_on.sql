@@ -40,11 +40,7 @@ passed_on as (
 
 units as (
     select
-        premises.reference_period,
-        premises.vintage,
-        premises.division_year,
-        premises.municipality_code,
-        premises.premises_key as contributor_key,
+        {{ unit_columns('premises_key', 'premises') }},
         premises.use_code = 'dwelling' as is_dwelling
     from premises
     inner join passed_on

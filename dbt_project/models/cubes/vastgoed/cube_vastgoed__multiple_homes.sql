@@ -86,10 +86,8 @@ judged as (
         held.household_key,
         case
             when
-                held.other_homes_pct_eur <= 100 * (
-                    {{ income_multiple }} * greatest(incomes.disposable_income_eur, 0)
-                    + greatest(wealths.wealth_eur, 0)
-                )
+                held.other_homes_pct_eur
+                <= 100 * ({{ means_eur('incomes', 'wealths', income_multiple) }})
                 then 1
             else 0
         end as is_explained

@@ -20,11 +20,7 @@ owners as (
 
 units as (
     select
-        premises.reference_period,
-        premises.vintage,
-        premises.division_year,
-        premises.municipality_code,
-        premises.premises_key as contributor_key,
+        {{ unit_columns('premises_key', 'premises') }},
         premises.use_code <> 'dwelling' as is_counted,
         case
             when owners.has_entity = 1 then 'legal_entity'

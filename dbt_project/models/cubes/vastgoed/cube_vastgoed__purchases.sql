@@ -97,9 +97,7 @@ purchases as (
         count(*) as n_buyers,
         count(incomes.household_key) as n_known_incomes,
         count(wealths.household_key) as n_known_wealths,
-        sum(
-            {{ income_multiple }} * greatest(incomes.disposable_income_eur, 0) + greatest(wealths.wealth_eur, 0)
-        ) as means_eur
+        sum({{ means_eur('incomes', 'wealths', income_multiple) }}) as means_eur
     from buyers
     left join incomes
         on

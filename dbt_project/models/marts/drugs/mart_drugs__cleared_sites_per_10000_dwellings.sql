@@ -10,15 +10,7 @@ dwellings as (
 ),
 
 denominator as (
-    select
-        region_code,
-        reference_period,
-        -- Where a municipality was split its dwellings are weighted parts; protection takes whole numbers.
-        round(value) as value,
-        cast(round(value) as bigint) as n_contributors,
-        is_provisional,
-        is_estimated
-    from dwellings
+    {{ public_denominator('dwellings') }}
 )
 
 {{ rate('numerator', 'denominator', per=10000, breakdown=[]) }}

@@ -1,15 +1,2 @@
 -- Dwellings of which no owner is known, as a share of all.
--- Numerator and denominator are true values here; the percentage is made of published cells at the wall.
-with cells as (
-    {{ selected_cells('cube_vastgoed__dwellings', 'n_dwellings', breakdown=['tenure', 'dwelling_type']) }}
-),
-
-numerator as (
-    {{ cells_of('cells', {'tenure': 'unknown_owner'}) }}
-),
-
-denominator as (
-    {{ cells_of('cells', {}) }}
-)
-
-{{ rate('numerator', 'denominator', per=100, breakdown=[]) }}
+{{ share_of_cells('cube_vastgoed__dwellings', 'n_dwellings', numerator={'tenure': 'unknown_owner'}, per=100) }}

@@ -1,37 +1,32 @@
 -- Premises and those with a cleared site, by combination of features and safety region: what the profile of
 -- features is fitted on, inside the wall. Never published as such.
 select
-    patterns.region_code,
-    patterns.region_level,
-    patterns.geo_year,
+    cells.region_code,
+    cells.region_level,
+    cells.geo_year,
     shown.reference_period,
     shown.vintage,
-    patterns.premises_type,
-    patterns.floor_area,
-    patterns.year_built,
-    patterns.woz_value,
-    patterns.owner_kind,
-    patterns.n_transfers,
-    patterns.last_transfer,
-    patterns.n_units,
-    patterns.n_events,
-    patterns.is_provisional,
+    cells.premises_type,
+    cells.floor_area,
+    cells.year_built,
+    cells.woz_value,
+    cells.owner_kind,
+    cells.n_transfers,
+    cells.last_transfer,
+    cells.n_units,
+    cells.n_events,
+    cells.is_provisional,
     shown.known_at,
     shown.lag_days
-from {{ ref('cube_vastgoed__premises_features') }} as patterns
-inner join (
-    {{ shown_pairs_query('cube_vastgoed__premises_features') | indent(4) }}
-) as shown
-    on
-        patterns.reference_period = shown.cube_period
-        and patterns.vintage = shown.cube_vintage
+from {{ ref('cube_vastgoed__premises_features') }} as cells
+{{ join_shown_pairs('cube_vastgoed__premises_features') }}
 order by
     shown.reference_period,
-    patterns.region_code,
-    patterns.premises_type,
-    patterns.floor_area,
-    patterns.year_built,
-    patterns.woz_value,
-    patterns.owner_kind,
-    patterns.n_transfers,
-    patterns.last_transfer
+    cells.region_code,
+    cells.premises_type,
+    cells.floor_area,
+    cells.year_built,
+    cells.woz_value,
+    cells.owner_kind,
+    cells.n_transfers,
+    cells.last_transfer
