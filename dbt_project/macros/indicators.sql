@@ -26,7 +26,7 @@
 {{ written_rows(rows, no_row) }}
 {%- endmacro %}
 
-{#- Keeps of `cells`, a cube, the vintages that the mart at hand shows; the pair is `shown`. A part of a from clause. -#}
+{#- Keeps of `cells`, a cube, the vintages that the mart at hand shows; the pair is `shown`. Part of a from clause. -#}
 {% macro join_shown_pairs(cube) -%}
 inner join (
     {{ shown_pairs_query(cube) | indent(4) }}
