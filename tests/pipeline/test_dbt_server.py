@@ -45,7 +45,7 @@ def test_a_fault_in_the_plan_names_the_model(home: Settings) -> None:
     plan = {"cubes": {cube: [pair]}, "marts": {}, "staging": []}
     with pytest.raises(TransformError, match="Z-DBT-010") as caught:
         build(home, [cube], {"geo_year": 2025, "plan": plan}, silent, all_tests=False)
-    assert f"models/cubes/{cube}.sql" in str(caught.value)
+    assert f"models/cubes/open_data/{cube}.sql" in str(caught.value)
 
 
 def test_a_damaged_parse_is_made_again(home: Settings) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from support import (
     NOW,
+    PROJECT,
     SAMPLES,
     drop_sample,
     drop_variant,
@@ -27,20 +28,12 @@ from zicht.deliveries.ledger import read_ledger
 from zicht.deliveries.package import ObservationStatus
 from zicht.errors import DisclosureError, GateError, ReleaseError
 from zicht.files import read_json, write_json
+from zicht.releases.schema import load_schema
 from zicht.releases.store import CURRENT, current_release, describe_files
 from zicht.settings import Settings
 
 LATER = NOW + timedelta(days=30)
-TABLES = (
-    "breakdowns",
-    "awaited",
-    "indicators",
-    "observations",
-    "regions",
-    "releases",
-    "revisions",
-    "sources",
-)
+TABLES = tuple(table.name for table in load_schema(Settings(home=PROJECT, project=PROJECT)).tables)
 
 
 def sample_figure(table: str, column: str, region: str, year: int, region_column: str) -> float:

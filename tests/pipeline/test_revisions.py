@@ -83,7 +83,7 @@ def test_a_figure_waits_for_its_delivery_and_then_is_there(tmp_path: Path) -> No
     drop_sample(settings, "cbs_measures", ["2023"])
     take_in_all(settings)
     said = run_refresh(settings, "one")
-    assert any("await cbs_measures 2024" in line for line in said)
+    assert any("await" in line and "cbs_measures 2024" in line for line in said)
     due = load_contracts(settings.contracts)["cbs_measures"].due(Period.parse("2024"))
     assert released(
         settings,
@@ -166,6 +166,9 @@ def test_a_register_is_looked_at_once_and_only_under_an_agreement(tmp_path: Path
     shutil.rmtree(agreements)
     agreements.mkdir()
     (agreements / "example.yaml").write_text(AGREEMENT)
+    # Without the marts that count what every register delivers, nothing rests on this one.
+    for kind in ("cubes", "marts"):
+        shutil.rmtree(project / "dbt_project" / "models" / kind / "coverage")
     settings = settings_at(tmp_path / "home", project)
     drop_sample(settings, "cbs_crime", ["2024"])
     take_in_all(settings)

@@ -110,7 +110,8 @@ def test_agreements_are_told_sixty_days_before_they_end(settings: Settings, tmp_
     assert "2028-12-31" in ended[key].text
     assert "duo" in ended[key].text, "it says which sources it was about"
     assert states_at(settings, NOW)["cover duo"] == "in_force"
-    (folder / "zicht_op_armoede.yaml").unlink()
+    for agreement in folder.iterdir():
+        agreement.unlink()
     assert states_at(settings, NOW)["cover duo"] == "none"
     assert "cover cbs_crime" not in states_at(settings, NOW)
 

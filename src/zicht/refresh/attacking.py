@@ -47,9 +47,11 @@ def _tables(
     Rates count as what they are made of, which tells more than they do.
     """
     policies = _policies(settings)
-    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
-        years = [entry.geo_year for entry in register]
-        moves = successors(connection, "dim_recast", years, settings.geo_year)
+    moves: list[tuple[str, str]] = []
+    years = {entry.geo_year for entry in register} - {settings.geo_year}
+    if years:
+        with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+            moves = successors(connection, "dim_recast", years, settings.geo_year)
     earlier = [e.database for e in reversed(register) if e.release_id != release_id]
     tables = [
         table
