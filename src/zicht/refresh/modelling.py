@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pandas as pd
@@ -41,11 +40,6 @@ class Fit:
     policy: ModelPolicy
     shown: Mapping[tuple[str, str], float]
     names: Mapping[str, str]
-
-    @property
-    def model(self) -> Mapping[str, Any]:
-        """``meta.indicator.model``."""
-        return dict(self.mart.indicator["model"])
 
 
 def _profiles(fit: Fit) -> pd.DataFrame:

@@ -309,9 +309,7 @@ class _Hop:
     def uncovered(self, mart: Mart) -> dict[str, frozenset[str]]:
         """Per period the municipalities of which a source behind the mart delivered too little."""
         return {
-            period: frozenset(
-                region for source, of, region in self.low if [source, of] in map(list, behind)
-            )
+            period: frozenset(region for source, of, region in self.low if [source, of] in behind)
             for period, behind in self.rests_on.get(mart.name, {}).items()
         }
 

@@ -22,8 +22,9 @@ from zicht.sql import literal, quoted
 
 LEAST_REGIONS = 30
 """A correlation over fewer municipalities is not published."""
-_Z = 1.959963984540054
-"""Quantile 0.975 of the normal distribution."""
+Z_95 = 1.959963984540054
+"""Half the width of an interval of 95 percent, in standard errors: quantile 0.975 of the normal
+distribution."""
 WARNING = {
     "nl": "Gebieden zijn geen mensen: dat twee cijfers over gemeenten samengaan, zegt niet dat het "
     "om dezelfde inwoners gaat, en niet dat het een het ander veroorzaakt.",
@@ -99,7 +100,7 @@ def rank_correlation(
     rho = float(np.clip(np.corrcoef(ranks(a), ranks(b))[0, 1], -1.0, 1.0))
     if abs(rho) > 1 - 1e-12:
         return rho, rho, rho
-    half = _Z * sqrt((1 + rho**2 / 2) / (len(a) - 3))
+    half = Z_95 * sqrt((1 + rho**2 / 2) / (len(a) - 3))
     return rho, tanh(atanh(rho) - half), tanh(atanh(rho) + half)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from zicht.catalogue import TOTAL
 from zicht.periods import Period
+from zicht.releases.across import Z_95
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -38,8 +39,6 @@ PEER_GROUPS = (
     (250_000, "250000_or_more"),
 )
 """Size classes by inhabitants: least number, name."""
-_Z = 1.959963984540054
-"""Quantile 0.975 of the normal distribution."""
 _PAIRS_AT_ONCE = 4_000_000
 
 COLUMNS = (
@@ -81,8 +80,8 @@ def _theil_sen(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
     ties = (y[:, :, None] == y[:, None, :]).sum(axis=2)
     tied = np.where(there, (ties - 1) * (2 * ties + 5), 0).sum(axis=1)
     sigma = np.sqrt(np.maximum(n * (n - 1) * (2 * n + 5) - tied, 0) / 18)
-    low = np.maximum(np.round((n_slopes - _Z * sigma) / 2).astype(int) - 1, 0)
-    high = np.minimum(np.round((n_slopes + _Z * sigma) / 2).astype(int), n_slopes - 1)
+    low = np.maximum(np.round((n_slopes - Z_95 * sigma) / 2).astype(int) - 1, 0)
+    high = np.minimum(np.round((n_slopes + Z_95 * sigma) / 2).astype(int), n_slopes - 1)
     rows, enough = np.arange(len(y)), n >= 2
 
     def at(place: Numbers) -> Floats:
