@@ -135,10 +135,11 @@ def _break(entry: Mapping[str, Any]) -> Break:
 def break_rows(
     breaks: Sequence[Break], marts: Sequence[Mart], periods: Mapping[str, Iterable[str]]
 ) -> list[dict[str, Any]]:
-    """The rows of ``breaks``: the breaks that lie within the published series of an indicator.
+    """The rows of ``breaks``: the breaks within the published series of an indicator, or after it.
 
-    A break belongs to the first period that ends on or after the day on which it began. When that
-    is the first of all there is nothing before it to compare with, and so no row.
+    A break belongs to the first period that ends on or after the day on which it began, also when
+    that is still to come. When it is the first of all there is nothing before it to compare with,
+    and so no row.
 
     Args:
         periods: the published periods per indicator.
@@ -150,9 +151,12 @@ def break_rows(
         for one in breaks:
             if one.indicator != name and one.source not in sources:
                 continue
-            after = [period for period in series if period.end >= one.period.start]
-            if after and len(after) < len(series):
-                found.setdefault((name, str(after[0]), one.code.value), []).append(one)
+            if not series or series[0].end >= one.period.start:
+                continue
+            at = next((period for period in series if period.end >= one.period.start), series[-1])
+            while at.end < one.period.start:
+                at = at.next()
+            found.setdefault((name, str(at), one.code.value), []).append(one)
     return [
         {
             "indicator_id": name,

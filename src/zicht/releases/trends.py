@@ -123,7 +123,8 @@ def make_grid(figures: pd.DataFrame, known: pd.DataFrame, revised: pd.DataFrame)
 
     Args:
         figures: ``region_code``, ``breakdown``, ``reference_period``, ``value``; at least one row.
-        known: breaks of the whole indicator: ``reference_period``, ``code``.
+        known: breaks of the whole indicator: ``reference_period``, ``code``; one that is still to
+            come marks nothing.
         revised: breaks of single series: also ``region_code``, ``breakdown``.
     """
     wide = figures.pivot(
@@ -137,7 +138,7 @@ def make_grid(figures: pd.DataFrame, known: pd.DataFrame, revised: pd.DataFrame)
     keys = wide.index.to_frame(index=False)
     place = {text: number for number, text in enumerate(texts)}
     marks: list[set[tuple[int, str]]] = [set() for _ in range(len(keys))]
-    for row in known.itertuples():
+    for row in known[known["reference_period"].isin(place)].itertuples():
         for one in marks:
             one.add((place[str(row.reference_period)], str(row.code)))
     number_of = {key: n for n, key in enumerate(keys.itertuples(index=False, name=None))}
