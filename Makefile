@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-fast test-service test-spark postgresql java bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties bench-growth bench-profile bench-themes up lint format clean
+.PHONY: help setup demo test test-fast test-service test-spark postgresql java bench-intake bench-synth bench-bulk bench-soak bench-disclosure bench-attack bench-properties bench-growth bench-profile bench-themes bench-forecast bench-nowcast up lint format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,13 @@ bench-profile: setup ## feature profiles against what was planted (REGIONS="PV28
 bench-themes: setup ## three refreshes of all themes, each attacked (REGIONS="PV29"; none: the country)
 	$(RUN) python bench/themes.py $(REGIONS)
 
+bench-forecast: setup ## forecasts of the open series judged at every past moment, and the time of all indicators
+	$(RUN) python bench/forecast.py open
+	$(RUN) python bench/forecast.py size
+
+bench-nowcast: setup ## a planted change in slope of low income, seen before the tax data comes (REGIONS="PV29")
+	$(RUN) python bench/nowcast.py $(REGIONS)
+
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)
 
@@ -90,7 +97,7 @@ lint: setup ## ruff, mypy, sqlfluff, yamllint
 	$(RUN) ruff check .
 	$(RUN) ruff format --check src dags tests samples
 	$(RUN) mypy
-	$(RUN) sqlfluff lint --disable-progress-bar dbt_project
+	$(RUN) sqlfluff lint --disable-progress-bar --processes 2 dbt_project
 	$(RUN) yamllint --strict .
 
 format: setup ## write the code in the agreed form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -72,10 +73,17 @@ def fetch_all(settings: Settings, folder: Path = SAMPLES, **options: Any) -> Non
             fetch_source(settings, source, fixed_clock(NOW), silent)
 
 
+def _until_the_end(prefix: str) -> Path:
+    """A folder that this process removes when it ends."""
+    home = Path(mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return home
+
+
 @cache
 def _sample_landing() -> Path:
     """The deliveries of the whole sample, fetched once per test session."""
-    home = Path(mkdtemp(prefix="zicht-sample-"))
+    home = _until_the_end("zicht-sample-")
     fetch_all(settings_at(home))
     return home / "landing"
 
@@ -155,7 +163,7 @@ def take_in_all(
 @cache
 def _parsed() -> tuple[str, Path]:
     """This project as dbt parsed it, once per session: its key, and the folder with the files."""
-    home = settings_at(Path(mkdtemp(prefix="zicht-manifest-")))
+    home = settings_at(_until_the_end("zicht-manifest-"))
     read_manifest(home, silent)
     return parse_key(home), home.dbt_target
 

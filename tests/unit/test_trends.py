@@ -14,7 +14,6 @@ from candidate_support import broken_rules, build, cell, content_of, mart, rows_
 from support import PROJECT, settings_at
 from zicht.contracts import load_contracts
 from zicht.periods import Period
-from zicht.releases.candidate import DATABASE
 from zicht.releases.errata import Break, BreakCode, break_rows, load_breaks
 from zicht.releases.trends import (
     _REVISED,
@@ -25,6 +24,7 @@ from zicht.releases.trends import (
     theil_sen,
     trend_rows,
 )
+from zicht.releases.writing import DATABASE
 from zicht.settings import Settings
 
 
@@ -216,7 +216,10 @@ def test_a_break_belongs_to_the_first_period_that_ends_after_it() -> None:
     ]
     assert found == [("a", "2018"), ("b", "2018-Q2")]
     # Nothing lies before it to compare with.
-    assert break_rows([LINE], marts, {"a": ["2018", "2019"], "b": ["2016", "2017"]}) == []
+    assert break_rows([LINE], marts, {"a": ["2018", "2019"]}) == []
+    # It is still to come.
+    later = break_rows([LINE], marts, {"a": ["2015", "2016"], "b": ["2017-Q2", "2017-Q3"]})
+    assert [row["reference_period"] for row in later] == ["2018", "2018-Q1"]
 
 
 def test_a_release_marks_breaks_and_draws_no_trend_across(

@@ -19,6 +19,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from zicht.forecasting.backtest import Lead, Look, Reconcile, backtest, look
 from zicht.forecasting.keeping import forget_others, keep, kept
@@ -180,7 +181,9 @@ def forecast(
         found = kept(cache, key) if cache is not None else None
         if found is None:
             say(f"  forecast {number} of {len(jobs)}: {job.panel.indicator.id}")
-            found = _calculate(job)
+            # With several threads sums come out in another order, and small ones take longer.
+            with threadpool_limits(1):
+                found = _calculate(job)
             made.append(job.panel.indicator.id)
             if cache is not None:
                 found = keep(cache, key, found)

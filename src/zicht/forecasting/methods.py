@@ -191,9 +191,9 @@ def leading(sight: Sight, horizons: int) -> Floats:
 
     Beyond what they are known of, it stays where they left it.
     """
-    base = shared_growth(sight, horizons)
     if sight.lead is None:
         return np.full((len(sight.values), horizons), np.nan)
+    base = shared_growth(sight, horizons)
     start = smoothed(sight.values, sight)
     moved = start[:, None] * (1.0 + sight.lead)
     found = np.full(base.shape, np.nan)
