@@ -14,8 +14,9 @@ from zicht.catalogue import Mart
 from zicht.disclosure.policies import load_policies
 from zicht.gates.model import ROWS
 from zicht.gates.suites import load_suites
-from zicht.releases.candidate import DATABASE, CandidateInput, build_candidate
+from zicht.releases.candidate import CandidateInput, build_candidate
 from zicht.releases.schema import load_schema
+from zicht.releases.writing import DATABASE
 from zicht.settings import Settings
 
 TEXT = {"nl": "o", "en": "d"}
@@ -153,12 +154,15 @@ def broken_rules(
 ) -> dict[str, list[dict[str, Any]]]:
     """Per broken rule of gate 4 on ``relations``, the rows that break it; warnings included.
 
-    The attacker, who has tests of his own, found nothing.
+    The attacker, who has tests of his own, found nothing, and forecasts that were made again are
+    the same.
     """
     policies = load_policies(settings.policies).values()
-    findings = candidate.parent / "findings.parquet"
+    findings, remade = (candidate.parent / f"{one}.parquet" for one in ("findings", "remade"))
     columns = ("kind", "layer", "indicator_id", "reference_period", "cell", "inference", "severity")
     write_parquet(findings, ", ".join(f"{name} varchar" for name in columns), [])
+    columns = ("table_name", "indicator_id", "region_code", "reference_period", "what")
+    write_parquet(remade, ", ".join(f"{name} varchar" for name in columns), [])
     broken = {}
     with duckdb.connect(str(candidate / DATABASE), read_only=True) as connection:
         found: dict[str, list[str]] = {}
@@ -175,6 +179,7 @@ def broken_rules(
                 "schema": load_schema(settings).column_names(),
                 "columns": found,
                 "findings": str(findings),
+                "remade": str(remade),
             },
         )
         for suite in suites:

@@ -30,8 +30,8 @@ from zicht.deliveries.package import (
 from zicht.deliveries.quarantine import read_quarantine
 from zicht.errors import ReleaseError
 from zicht.periods import Cadence, Period
-from zicht.releases.candidate import DATABASE
 from zicht.releases.store import CURRENT, current_release
+from zicht.releases.writing import DATABASE
 from zicht.settings import Settings
 from zicht.statline.replay import replay
 from zicht.synthetic import Options, load_geography, make, plan_deliveries, scope_of

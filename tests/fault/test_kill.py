@@ -60,6 +60,7 @@ HOPS = {
     "build": ("refresh-built",),
     "gate_3": ("refresh-gate-3",),
     "protect": ("refresh-protected", "refresh-candidate"),
+    "forecast": ("refresh-forecast-made", "refresh-forecast-copied", "refresh-forecast"),
     "gate_4": ("refresh-gate-4",),
     "publish": (
         "publish-registered",

@@ -14,6 +14,7 @@ from support import (
     NOW,
     PROJECT,
     SAMPLES,
+    Period,
     drop_sample,
     drop_variant,
     parquet_bytes,
@@ -231,6 +232,62 @@ def test_new_period_costs_one_pair_and_revision_supersedes(small: Settings) -> N
     assert current_release(small) == last
 
 
+def test_forecasts_are_laid_beside_the_figures_when_these_come(
+    first_release: Settings, settings: Settings
+) -> None:
+    """A year later the figures of 2025 arrive: they are what they were in 2024."""
+    shutil.copytree(first_release.home, settings.home, symlinks=True)
+    first = current_release(settings)
+    assert first is not None
+    given = "indicator_id = 'registered_crimes' and reference_period = '2025' and obs_status = 'F'"
+    (n_given,) = released(settings, f"select count(*) from forecasts where {given}")[0]
+    assert n_given
+    assert released(settings, "select count(*) from past_forecasts") == [(0,)]
+    a_year_later = NOW + timedelta(days=365)
+    drop_variant(
+        settings,
+        sample_delivery("cbs_crime", "2024"),
+        name="cbs_crime-2025",
+        change=lambda content: content.replace(b"2024JJ00", b"2025JJ00"),
+        reference_period=Period.parse("2025"),
+        delivered_at=a_year_later,
+    )
+    clock = fixed_clock(a_year_later)
+    assert take_in_all(settings, clock, ["cbs_crime"])["cbs_crime"].accepted
+    run_refresh(settings, "later", clock)
+    where = "indicator_id = 'registered_crimes' and reference_period = '2025'"
+    rows = released(
+        settings,
+        "select made_at, p.release_id, horizon, p.value = o.value, "
+        "is_within_90 = (p.value between lower_90 and upper_90) "
+        "from past_forecasts as p join observations as o "
+        f"using (indicator_id, region_code, breakdown, reference_period) where {where} "
+        "group by all",
+    )
+    assert rows == [(NOW, first["release_id"], 1, True, True)]
+    assert released(settings, f"select count(*) from past_forecasts where {where}") == [(n_given,)]
+    # A year ahead came true; two years ahead is kept, and waits.
+    scored = released(
+        settings,
+        "select horizon, n_cases, n_real_time from forecast_scores "
+        "where indicator_id = 'registered_crimes' and method = 'as_made'",
+    )
+    ((horizon, n_cases, n_real_time),) = scored
+    assert (horizon, n_cases) == (1, n_real_time)
+    assert 0 < n_cases <= n_given
+    assert released(
+        settings,
+        "select distinct value from past_forecasts where indicator_id = 'registered_crimes' "
+        "and reference_period > '2025'",
+    ) == [(None,)]
+    # Nothing came for suspects: what was forecast of them stays as it was made.
+    assert released(
+        settings,
+        "select distinct made_at from forecasts where indicator_id = 'suspects_per_10000' "
+        "and reference_period <= '2026' and obs_status = 'F'",
+    ) == [(NOW,)]
+
+
 def _crimes(settings: Settings, region: str) -> float:
     with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
         row = connection.execute(
@@ -268,7 +325,7 @@ def test_publish_trusts_no_task_state(small: Settings) -> None:
     drop_sample(small, "cbs_crime", ["2024"])
     take_in_all(small, sources=["cbs_crime"])
     clock = fixed_clock(LATER)
-    for hop in ("plan", "stage", "build", "gate_3", "protect", "gate_4"):
+    for hop in ("plan", "stage", "build", "gate_3", "protect", "forecast", "gate_4"):
         getattr(refresh, hop)(small, "cheated", clock, lambda _: None)
     with pytest.raises(GateError) as refused:
         refresh.publish(small, "cheated", clock, lambda _: None)
@@ -318,6 +375,7 @@ def test_gate_4_finds_a_leak(
     run, release_id = "leaky", "2025-05-01-00000000"
     folder = settings.candidates / release_id
     folder.mkdir(parents=True)
+    shutil.copytree(first_release.home / "forecasts", settings.home / "forecasts")
     source = first_release.releases / CURRENT / "marts.duckdb"
     (folder / "marts.duckdb").write_bytes(source.read_bytes())
     with duckdb.connect(str(folder / "marts.duckdb")) as connection:

@@ -21,9 +21,11 @@ from zicht.contracts import load_contracts
 from zicht.deliveries.package import read_descriptor, write_delivery
 from zicht.disclosure.policies import Policy, load_policies
 from zicht.errors import GateError, ZichtError
-from zicht.files import read_json, remove_tree
+from zicht.files import read_json, remove_tree, write_json
 from zicht.periods import Period
-from zicht.refresh import protecting
+from zicht.refresh import forecasting, protecting
+from zicht.refresh.attacking import attack_candidate
+from zicht.refresh.contents import table_hashes
 from zicht.releases.register import entries
 from zicht.releases.store import current_release, list_releases
 from zicht.settings import Settings
@@ -199,7 +201,7 @@ class TestFirstRelease:
             f"{ENTITIES}@{QUARTER}",
             f"low_income_households@{YEAR}",
             f"low_income_households_pct@{YEAR}",
-            f"low_income_households_pct.numerator@{YEAR}",
+            f"low_income_households_pct.parts@{YEAR}",
         }
 
 
@@ -302,7 +304,7 @@ class TestLeaks:
         clock = fixed_clock(LATER)
         take_in_all(home, clock, ["nhr"])
         refresh.plan(home, "second", clock, silent, None)
-        for hop in ("stage", "gate_2", "build", "gate_3", "protect", "gate_4"):
+        for hop in ("stage", "gate_2", "build", "gate_3", "protect", "forecast", "gate_4"):
             refresh.FUNCTIONS[hop](home, "second", clock, silent)
         (entry,) = entries(home)
         other = entry.database.parent.with_name("2025-05-31-between")
@@ -323,3 +325,156 @@ class TestLeaks:
         assert caught.value.code == "Z-GATE-004"
         assert place in caught.value.message
         assert len(list_releases(home)) == 1
+
+
+COUNT = "foundations_founded"
+"""An indicator of one number per municipality, so that a hidden one is hidden as a whole."""
+HISTORY = [str(Period.parse(QUARTER).before(n)) for n in range(19, -1, -1)]
+SMALL, SMALL_PERIODS = PLACES[0], (HISTORY[6], HISTORY[12])
+FORECAST_FILES = tuple(
+    f"{table}.{kind}"
+    for table in ("forecasts", "forecast_scores", "past_forecasts")
+    for kind in ("parquet", "csv")
+)
+
+
+def candidate_with_history(settings: Settings, small: int, shown: int) -> Path:
+    """A candidate in which one municipality has two hidden quarters in a history of five years.
+
+    The confidential mart gets the history; the wall and the hop ``forecast`` do the rest.
+
+    Args:
+        small: the numbers that are hidden.
+        shown: added to a number that is not.
+    """
+    for folder in ("releases", "register", "candidates"):
+        shutil.rmtree(settings.home / folder, ignore_errors=True)
+    mart = f"mart_rechtspersonen__{COUNT}"
+    with duckdb.connect(str(settings.warehouse)) as connection:
+        columns = "vintage, known_at, is_provisional, is_estimated, is_missing, lag_days, geo_year"
+        connection.execute(f"create temp table likeness as select {columns} from {mart} limit 1")
+        connection.execute(f"delete from {mart}")
+        rows = []
+        for number, period in enumerate(HISTORY):
+            for place, region in enumerate(PLACES):
+                value = 40 + 15 * place + number + 7 * ((number * (place + 3)) % 5)
+                if region == SMALL and period in SMALL_PERIODS:
+                    value = small
+                elif region == PLACES[1] and period == HISTORY[-1]:
+                    value += shown
+                rows.append((region, period, value, value, value))
+        connection.execute(
+            "create temp table new (region_code varchar, reference_period varchar, "
+            "numerator double, value double, n_contributors bigint)"
+        )
+        connection.executemany("insert into new values (?, ?, ?, ?, ?)", rows)
+        connection.execute(
+            f"insert into {mart} by name "
+            "select *, 'municipality' as region_level from new cross join likeness"
+        )
+    checked = settings.runs / "first" / "marts.json"
+    write_json(checked, table_hashes(settings.warehouse, read_json(checked)))
+    for hop in ("protect", "forecast"):
+        refresh.FUNCTIONS[hop](settings, "first", fixed_clock(FIRST), silent)
+    (folder,) = settings.candidates.iterdir()
+    return folder
+
+
+def copy_of(released: Settings, folder: Path) -> Settings:
+    """The installation of the first release once more, without what it computed of forecasts."""
+    settings = settings_at(folder)
+    shutil.copytree(
+        released.home, folder, symlinks=True, ignore=shutil.ignore_patterns("forecasts")
+    )
+    return settings
+
+
+@pytest.fixture(scope="module")
+def historic(released: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An installation with a candidate that has a history; copy it."""
+    settings = copy_of(released, tmp_path_factory.mktemp("historic") / "home")
+    candidate_with_history(settings, small=6, shown=0)
+    return settings
+
+
+class TestForecasts:
+    def test_a_hidden_value_changes_no_byte_of_them(
+        self, released: Settings, historic: Settings, tmp_path: Path
+    ) -> None:
+        """Two installations that differ in nothing but what the wall hides say the same."""
+        (before,) = historic.candidates.iterdir()
+        hidden = f"region_code = '{SMALL}' and indicator_id = '{COUNT}' and obs_status = 'Q'"
+        with duckdb.connect(str(before / "marts.duckdb"), read_only=True) as connection:
+            periods = connection.execute(
+                f"select reference_period from observations where {hidden} order by 1"
+            ).fetchall()
+            (n_made,) = connection.execute(
+                f"select count(*) from forecasts where indicator_id = '{COUNT}' "
+                f"and region_code = '{SMALL}' and obs_status = 'F'"
+            ).fetchall()[0]
+        assert {period for (period,) in periods} >= set(SMALL_PERIODS)
+        assert n_made, "a series without forecasts would prove nothing"
+        other = copy_of(released, tmp_path / "other")
+        after = candidate_with_history(other, small=9, shown=0)
+        assert table_hashes(historic.warehouse) != table_hashes(other.warehouse)
+        for name in FORECAST_FILES:
+            assert (after / name).read_bytes() == (before / name).read_bytes(), name
+        # What is shown does change them, so the comparison can fail.
+        third = copy_of(released, tmp_path / "third")
+        moved = candidate_with_history(third, small=6, shown=30)
+        assert (moved / "forecasts.csv").read_bytes() != (before / "forecasts.csv").read_bytes()
+
+    def test_one_that_knows_what_is_hidden_does_not_pass_gate_4(
+        self, historic: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A forecast in which a hidden number takes part is not made again from what is shown."""
+        settings = copy_of(historic, tmp_path / "home")
+        make = forecasting.make_forecasts
+
+        def leaking(published: duckdb.DuckDBPyConnection, *given: Any, **named: Any) -> None:
+            make(published, *given, **named)
+            published.execute(f"attach '{settings.warehouse}' as warehouse (read_only)")
+            published.execute(
+                "update forecasts as f set point = f.point + h.value / 1000 from "
+                f"warehouse.mart_rechtspersonen__{COUNT} as h where f.indicator_id = '{COUNT}' "
+                f"and f.region_code = '{SMALL}' and h.region_code = '{SMALL}' "
+                f"and h.reference_period = '{SMALL_PERIODS[0]}'"
+            )
+            published.execute("detach warehouse")
+
+        clock = fixed_clock(FIRST)
+        with monkeypatch.context() as patch:
+            patch.setattr(forecasting, "make_forecasts", leaking)
+            refresh.forecast(settings, "first", clock, silent)
+        with pytest.raises(GateError) as caught:
+            refresh.gate_4(settings, "first", clock, silent)
+        assert caught.value.code == "Z-GATE-004"
+        assert "follows_from_what_is_published" in caught.value.message
+        assert COUNT in caught.value.message
+        assert SMALL in caught.value.message
+        # Made as it should be, the same candidate passes.
+        refresh.forecast(settings, "first", clock, silent)
+        refresh.gate_4(settings, "first", clock, silent)
+
+    def test_they_give_the_attacker_nothing(self, historic: Settings, tmp_path: Path) -> None:
+        """With them or without, the attack on a candidate finds the same."""
+        settings = copy_of(historic, tmp_path / "home")
+        (folder,) = settings.candidates.iterdir()
+        with_them = attack_candidate(settings, "first", folder / "marts.duckdb", "x", silent)
+        with duckdb.connect(str(folder / "marts.duckdb")) as connection:
+            for table in ("forecasts", "forecast_scores", "past_forecasts"):
+                connection.execute(f"drop table {table}")
+        without = attack_candidate(settings, "first", folder / "marts.duckdb", "x", silent)
+        assert with_them.equals(without)
+
+    def test_a_file_that_changed_before_they_were_made_stops_the_run(
+        self, historic: Settings, tmp_path: Path
+    ) -> None:
+        """The hop writes the candidate anew, and takes over nothing that it did not find there."""
+        settings = copy_of(historic, tmp_path / "home")
+        (folder,) = settings.candidates.iterdir()
+        with (folder / "observations.csv").open("a") as stream:
+            stream.write("BU03630000,secret\n")
+        with pytest.raises(ZichtError) as caught:
+            refresh.forecast(settings, "first", fixed_clock(FIRST), silent)
+        assert caught.value.code == "Z-REL-003"

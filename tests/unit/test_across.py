@@ -23,8 +23,9 @@ from candidate_support import (
 )
 from zicht.periods import Period
 from zicht.releases.across import LEAST_REGIONS, WARNING, rank_correlation, ranks, wide_columns
-from zicht.releases.candidate import DATABASE, content_hash
+from zicht.releases.candidate import content_hash
 from zicht.releases.errata import Break, BreakCode
+from zicht.releases.writing import DATABASE
 from zicht.settings import Settings
 
 MARTS = [

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -123,6 +124,11 @@ KEYS = {
     },
     "releases": {"release_id", "released_at", "inputs", "gates", "files", "is_current"},
     "gates": {"gate", "subject", "checked_at", "results"},
+    "forecast scores": {
+        *("indicator_id", "theme", "horizon", "peer_group", "method", "is_chosen", "is_baseline"),
+        *("n_cases", "n_origins", "n_real_time", "first_origin", "last_origin"),
+        *("mase", "relative_wis", "coverage_50", "coverage_90"),
+    },
 }
 SOURCE_KEYS = {
     "source",
@@ -169,7 +175,12 @@ def test_status_tells_each_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "deliveries", "deliveries --refused", "releases"], ids=str
+    "command",
+    [
+        *("status", "deliveries", "deliveries --refused", "releases"),
+        *("forecast scores", "forecast scores --all"),
+    ],
+    ids=str,
 )
 def test_tables_fit_a_narrow_terminal(command: str) -> None:
     lines = run(*command.split()).splitlines()
@@ -199,6 +210,7 @@ def test_one_source_can_be_asked_for() -> None:
         (["deliveries", "--source", "nobody"], 2, "Z-USE-002: "),
         (["gates", "no-such-run"], 2, "Z-USE-003: "),
         (["requeue", "nothing"], 2, "Z-USE-006: "),
+        (["forecast", "scores", "--indicator", "nothing"], 2, "Z-USE-007: "),
         (["statline", "fetch", "nothing"], 2, "Z-USE-002: "),
         (["status", "--nonsense"], 2, "--nonsense"),
         (["nonsense"], 2, "nonsense"),
@@ -218,6 +230,41 @@ def test_mistakes_are_told_on_standard_error(
     assert "Traceback" not in message
     if says.startswith("Z-"):
         assert "remedy: " in message
+
+
+def test_scores_of_forecasts_are_those_of_the_release(home: Path) -> None:
+    """The table shows what is used, of all municipalities; JSON has every row."""
+    query = f"from read_parquet('{home}/releases/current/forecast_scores.parquet')"
+    every = json.loads(run("forecast", "scores", "--json"))
+    assert len(every) == duckdb.sql(f"select count(*) {query}").fetchall()[0][0]
+    asked = ("forecast", "scores", "--indicator", "registered_crimes", "--horizon", "1")
+    rows = json.loads(run(*asked, "--json"))
+    assert {(row["indicator_id"], row["horizon"]) for row in rows} == {("registered_crimes", 1)}
+    (chosen,) = (row for row in rows if row["is_chosen"] and row["peer_group"] == "all")
+    (line,) = (text for text in run(*asked).splitlines() if text.startswith("registered_crimes"))
+    said = line.split()
+    assert said[1:4] == ["1", chosen["method"], str(chosen["n_cases"])]
+    assert said[-1] == f"{100 * chosen['coverage_90']:.0f}%"
+    shown = run(*asked, "--all")
+    assert all(f" {row['method']} " in shown for row in rows)
+    assert len(shown.splitlines()) == len(rows) + 2
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+def test_without_scores_of_forecasts_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    is_older: bool,
+) -> None:
+    """No release yet, or one from before there were any."""
+    monkeypatch.setenv("ZICHT_HOME", str(tmp_path))
+    if is_older:
+        (tmp_path / "releases" / "current").mkdir(parents=True)
+        (tmp_path / "releases/current/release.json").write_text('{"release_id": "2024-01-01-old"}')
+    status, message = failing(capsys, monkeypatch, "forecast", "scores", "--json")
+    assert (status, message.split(":")[0]) == (8, "Z-REL-026")
+    assert ("2024-01-01-old has none" in message) == is_older
 
 
 def test_a_wrong_setting_has_its_own_exit_code(

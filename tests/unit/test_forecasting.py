@@ -274,6 +274,12 @@ class TestForecast:
         assert own["reference_period"].tolist() == ["2024", "2025", "2026"], "2023 stays hidden"
         assert own["point"].notna().all()
 
+    def test_a_period_that_all_wait_for_is_forecast(self) -> None:
+        series = {region: {**figures, "2024": None} for region, figures in wandering().items()}
+        rows = forecast(release({"a": series}), NOW).forecasts
+        assert rows["last_period"].unique().tolist() == ["2023"]
+        assert rows["reference_period"].unique().tolist() == ["2024", "2025", "2026"]
+
     def test_what_all_do_is_found_and_beats_both_baselines(self) -> None:
         found = forecast(release({"a": wandering()}), NOW)
         score = found.scores.set_index(["peer_group", "horizon", "method"])

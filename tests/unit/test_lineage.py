@@ -25,7 +25,10 @@ CONFIDENTIAL = {"warehouse", "raw", "landing", "quarantine", "dbt_target", "scra
 """Settings that lead to what is not published."""
 
 THE_WALL = "zicht.refresh.protecting"
-BUILDERS = {"zicht.releases.candidate", "zicht.releases.store", "zicht.releases.register"}
+BUILDERS = {
+    *("zicht.releases.candidate", "zicht.releases.writing", "zicht.releases.forecasts"),
+    *("zicht.releases.store", "zicht.releases.register", "zicht.refresh.forecasting"),
+}
 """What writes below ``candidates/``, ``releases/`` and ``register/``."""
 
 # Who may open the warehouse, and why nothing gets out of it there.
@@ -58,6 +61,9 @@ MADE_FROM = {
     "correlations": "across_themes of this release",
     "signals": "signals.parquet, which only the wall writes",
     "feature_profiles": "feature_profiles.parquet, which only the wall writes",
+    "forecasts": "a copy of the tables of this release, in which there is nothing else",
+    "forecast_scores": "the same copy, and past_forecasts",
+    "past_forecasts": "forecasts of earlier releases, and observations of this one",
 }
 
 
@@ -137,6 +143,21 @@ def test_a_mart_on_a_confidential_source_is_never_of_the_public_kind(
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_what_builds_a_release_cannot_reach_confidential_data(name: str) -> None:
     assert not attributes(modules()[name]) & CONFIDENTIAL
+
+
+def test_what_forecasts_is_handed_its_tables_and_finds_nothing_by_itself() -> None:
+    """It knows no settings, so no place of an installation; who calls it gives it a copy."""
+    found = {
+        imported
+        for name, tree in modules().items()
+        if name.startswith("zicht.forecasting")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (imported := node.module or "").startswith("zicht.")
+    }
+    own = {name for name in found if name.startswith("zicht.forecasting")}
+    assert own, "the test has nothing to look at"
+    known = {"zicht.catalogue", "zicht.periods", "zicht.sql", "zicht.releases.trends"}
+    assert found - own <= known
 
 
 def test_only_known_code_opens_the_warehouse() -> None:

@@ -569,7 +569,7 @@ def test_a_hop_without_a_plan_is_refused(settings: Settings, hop: str) -> None:
     assert caught.value.code == "Z-USE-003"
 
 
-@pytest.mark.parametrize("hop", ["gate_4", "publish"])
+@pytest.mark.parametrize("hop", ["forecast", "gate_4", "publish"])
 def test_a_run_that_was_not_protected_has_nothing_to_publish(
     settings: Settings, first_release: Settings, hop: str
 ) -> None:

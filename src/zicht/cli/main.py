@@ -37,6 +37,7 @@ MODULES = {
     "synth": "synth",
     "protect": "protect",
     "attack": "attack",
+    "forecast": "forecast",
 }
 """Every command or group, and the module below :mod:`zicht.cli` that has it.
 

@@ -202,11 +202,15 @@ def make_panel(
 
     Args:
         cells: ``region_code``, ``region_level``, ``reference_period``, ``known_at``, ``value``,
-            ``lag_days``; the successive values of a cell in the order of ``known_at``.
+            ``lag_days``; the successive values of a cell in the order of ``known_at``. At least one
+            has a value.
         codes: per period what broke for the whole indicator.
         jumps: region and period of a source of which coverage jumped.
     """
-    there = sorted({Period.parse(str(text)) for text in cells["reference_period"].unique()})
+    # A period that is only awaited, of which nobody has a figure yet, is one to forecast.
+    shown = {Period.parse(text) for text in cells.loc[cells["value"].notna(), "reference_period"]}
+    cells = cells[[Period.parse(text) <= max(shown) for text in cells["reference_period"]]]
+    there = sorted({Period.parse(text) for text in cells["reference_period"].unique()})
     periods = [there[0]]
     while periods[-1] < there[-1]:
         periods.append(periods[-1].next())

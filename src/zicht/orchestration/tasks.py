@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 PROGRESS = logging.getLogger("zicht.progress")
 """Where tasks say what they do: the task log, or the terminal when ``zicht`` runs the DAG."""
 
-HOPS: tuple[str, ...] = ("stage", "gate_2", "build", "gate_3", "protect", "gate_4", "publish")
+HOPS: tuple[str, ...] = (
+    *("stage", "gate_2", "build", "gate_3"),
+    *("protect", "forecast", "gate_4", "publish"),
+)
 """The hops of a refresh after ``plan``, in order; each is a function of :mod:`zicht.refresh`."""
 
 _CURABLE = (BusyError, RemoteError)

@@ -1,4 +1,4 @@
-"""A refresh, hop by hop: plan, stage, gate 2, build, gate 3, protect, gate 4, publish.
+"""A refresh, hop by hop: plan, stage, gate 2, build, gate 3, protect, forecast, gate 4, publish.
 
 Each hop takes the run's name, reads what the hops before it left under ``runs/<run>/``, and may be
 repeated. Airflow only calls these functions in order; so does :func:`refresh_here`.
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from zicht.clock import Clock
 from zicht.refresh.building import build, stage
 from zicht.refresh.checking import gate_2, gate_3, gate_4
+from zicht.refresh.forecasting import forecast
 from zicht.refresh.planning import plan
 from zicht.refresh.publishing import protect, publish
 from zicht.refresh.run import Say, code_digest, pending
@@ -26,6 +27,7 @@ FUNCTIONS: Mapping[str, Hop] = MappingProxyType(
         "build": build,
         "gate_3": gate_3,
         "protect": protect,
+        "forecast": forecast,
         "gate_4": gate_4,
         "publish": publish,
     }
@@ -40,6 +42,7 @@ __all__ = [
     "HOPS",
     "build",
     "code_digest",
+    "forecast",
     "gate_2",
     "gate_3",
     "gate_4",

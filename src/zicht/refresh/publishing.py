@@ -35,13 +35,14 @@ from zicht.refresh.run import (
     read_state,
     run_folder,
 )
-from zicht.releases.candidate import DATABASE, CandidateInput, build_candidate, content_hash
+from zicht.releases.candidate import CandidateInput, build_candidate, content_hash
 from zicht.releases.errata import load_breaks, load_errata
 from zicht.releases.register import enter
 from zicht.releases.schema import load_schema
 from zicht.releases.store import current_release, describe_files, list_releases
 from zicht.releases.store import publish as publish_candidate
 from zicht.releases.themes import theme_rows
+from zicht.releases.writing import DATABASE
 from zicht.settings import Settings
 from zicht.transform import read_manifest
 
@@ -125,6 +126,7 @@ def protect(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         folder / "candidate.json",
         {
             "release_id": release_id,
+            "previous": current["release_id"] if current else None,
             "content_hash": content,
             "n_observations": counts["observations"],
             "files": describe_files(settings.candidates / release_id),

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 
 from zicht.catalogue import Mart
 from zicht.clock import format_moment
@@ -27,9 +26,16 @@ from zicht.releases.quality import quality_query
 from zicht.releases.revisions import revisions_query
 from zicht.releases.schema import PublishedSchema, PublishedTable
 from zicht.releases.trends import trends
+from zicht.releases.writing import (
+    DATABASE,
+    count_rows,
+    create_table,
+    export_table,
+    fill_frame,
+    fill_rows,
+    fill_table,
+)
 from zicht.sql import literal, quoted
-
-DATABASE = "marts.duckdb"
 
 # One status per figure, the first that applies; all that apply are in obs_flags. What says most of
 # the figure itself goes first; a break stays for good, and what is provisional passes.
@@ -290,53 +296,6 @@ def _from_the_wall(path: Path, table: PublishedTable, release_id: str) -> str:
     """
 
 
-def _create(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> None:
-    columns = ", ".join(f"{quoted(c.name)} {c.sql_type}" for c in table.columns)
-    connection.execute(f"create table {table.name} ({columns})")
-    comment = f"{table.description['nl']} / {table.description['en']}"
-    connection.execute(f"comment on table {table.name} is {literal(comment)}")
-    for column in table.columns:
-        comment = f"{column.description['nl']} / {column.description['en']}"
-        connection.execute(
-            f"comment on column {table.name}.{quoted(column.name)} is {literal(comment)}"
-        )
-
-
-def _fill(connection: duckdb.DuckDBPyConnection, table: PublishedTable, query: str) -> None:
-    columns = ", ".join(
-        f"cast({quoted(c.name)} as {c.sql_type}) as {quoted(c.name)}" for c in table.columns
-    )
-    key = ", ".join(table.key)
-    connection.execute(f"insert into {table.name} select {columns} from ({query}) order by {key}")
-
-
-def _fill_rows(
-    connection: duckdb.DuckDBPyConnection, table: PublishedTable, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    names = [column.name for column in table.columns]
-    frame = pd.DataFrame([[row[name] for name in names] for row in rows], columns=names)
-    _fill_frame(connection, table, frame)
-
-
-def _fill_frame(
-    connection: duckdb.DuckDBPyConnection, table: PublishedTable, frame: pd.DataFrame
-) -> None:
-    connection.register("rows_to_insert", frame.astype(object).where(frame.notna(), None))
-    _fill(connection, table, "select * from rows_to_insert")
-    connection.unregister("rows_to_insert")
-
-
-def _neutral(table: PublishedTable) -> str:
-    """Select list for CSV: text that a spreadsheet would run as a formula gets an apostrophe."""
-    return ", ".join(
-        f"case when regexp_matches({quoted(c.name)}, '^[=+\\-@\\t\\r]') "
-        f"then '''' || {quoted(c.name)} else {quoted(c.name)} end as {quoted(c.name)}"
-        if c.sql_type == "VARCHAR"
-        else quoted(c.name)
-        for c in table.columns
-    )
-
-
 def build_candidate(
     folder: Path, release_id: str, content: CandidateInput, schema: PublishedSchema
 ) -> dict[str, int]:
@@ -344,6 +303,8 @@ def build_candidate(
 
     Files: ``marts.duckdb``, and per table ``<table>.parquet`` and ``<table>.csv`` (UTF-8, comma,
     decimal point), rows in the order of the key.
+
+    The tables of forecasts have no rows yet: they are made of these files afterwards.
 
     Returns:
         Rows per table.
@@ -359,7 +320,7 @@ def build_candidate(
         connection.execute("set threads = 1")
         connection.execute("set timezone = 'UTC'")
         for table in schema.tables:
-            _create(connection, table)
+            create_table(connection, table)
         _fill_declared(connection, tables, content)
         for name, path in (
             ("coverage", content.coverage),
@@ -367,38 +328,29 @@ def build_candidate(
             ("feature_profiles", content.profiles),
         ):
             if path is not None:
-                _fill(connection, tables[name], _from_the_wall(path, tables[name], release_id))
+                fill_table(connection, tables[name], _from_the_wall(path, tables[name], release_id))
         connection.execute(f"create temp table figures as {_figures(content, release_id)}")
-        _fill(connection, tables["observations"], quality_query(connection, "figures"))
+        fill_table(connection, tables["observations"], quality_query(connection, "figures"))
         revisions = revisions_query(
             connection, content.previous, content.vintages, release_id, content.as_of
         )
-        _fill(connection, tables["revisions"], revisions)
-        _fill_frame(connection, tables["trends"], trends(connection))
-        _fill(connection, tables["across_themes"], across_query(columns))
-        _fill_frame(connection, tables["correlations"], correlations(connection))
+        fill_table(connection, tables["revisions"], revisions)
+        fill_frame(connection, tables["trends"], trends(connection))
+        fill_table(connection, tables["across_themes"], across_query(columns))
+        fill_frame(connection, tables["correlations"], correlations(connection))
         own = {
             "release_id": release_id,
             "released_at": format_moment(content.released_at),
             "as_of": format_moment(content.as_of),
             "geo_year": content.geo_year,
-            "n_observations": _count(connection, "observations"),
+            "n_observations": count_rows(connection, "observations"),
             "code_version": content.code_version,
         }
         earlier = [row for row in content.earlier if row["release_id"] != release_id]
-        _fill_rows(connection, tables["releases"], [*earlier, own])
+        fill_rows(connection, tables["releases"], [*earlier, own])
         for table in schema.tables:
-            counts[table.name] = _count(connection, table.name)
-            order = ", ".join(table.key)
-            target = partial / table.name
-            connection.execute(
-                f"copy (select * from {table.name} order by {order}) "
-                f"to {literal(f'{target}.parquet')} (format parquet, compression zstd)"
-            )
-            connection.execute(
-                f"copy (select {_neutral(table)} from {table.name} order by {order}) "
-                f"to {literal(f'{target}.csv')} (format csv, header)"
-            )
+            counts[table.name] = count_rows(connection, table.name)
+            export_table(connection, table, partial)
         connection.execute("checkpoint")
     for path in partial.iterdir():
         sync_file(path)
@@ -423,11 +375,6 @@ def _fill_declared(
         ("errata", content.errata),
         ("breaks", break_rows(content.breaks, content.marts, periods)),
     ):
-        _fill_rows(connection, tables[name], rows)
+        fill_rows(connection, tables[name], rows)
     regions = f"select * from read_parquet({literal(str(content.regions))})"
-    _fill(connection, tables["regions"], regions)
-
-
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = connection.execute(f"select count(*) from {table}").fetchone()
-    return int(row[0]) if row else 0
+    fill_table(connection, tables["regions"], regions)

@@ -53,6 +53,23 @@ def describe_files(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def require_files(folder: Path, files: Sequence[Mapping[str, Any]]) -> None:
+    """A candidate must be as it was built, each file of it and no other.
+
+    Args:
+        files: as :func:`describe_files` told them when it was built.
+
+    Raises:
+        ReleaseError: Z-REL-003 if it is not.
+    """
+    if describe_files(folder) != list(files):
+        raise ReleaseError(
+            f"candidate {folder.name} is not as it was built: a file changed or was added.",
+            code="Z-REL-003",
+            remedy="Run the refresh again, and find out who wrote in candidates/.",
+        )
+
+
 def _make_read_only(folder: Path) -> None:
     for path in folder.iterdir():
         path.chmod(0o444)
