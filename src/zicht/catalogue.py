@@ -18,6 +18,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 COVERAGE = "coverage"
 """The theme of marts that count what was delivered."""
 TOTAL = "total"
+_PERCENT = "pct"
 """The breakdown of a figure over all categories; no dimension or category has this name."""
 _STANDARD_COLUMNS = frozenset(
     {"region_code", "region_level", "geo_year", "reference_period", "vintage", "numerator"}
@@ -153,6 +154,15 @@ class Mart:
         """Of a rate the published cell that counts the same units as its denominator."""
         declared = self.indicator.get("shown_with")
         return PublishedCell(declared["indicator"], declared["cell"]) if declared else None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a percentage by itself: its numerator is among its denominator.
+
+        Any other rate by itself divides by other units: establishments by inhabitants.
+        """
+        own = self.indicator
+        return own["kind"] == "rates" and self.of is None and own["unit"].get("code") == _PERCENT
 
     @property
     def is_coverage(self) -> bool:

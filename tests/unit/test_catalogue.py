@@ -265,3 +265,20 @@ def test_a_rate_names_cells_that_are_there(manifest: Manifest) -> None:
 
 def _cell(key: str) -> str:
     return "numerator" if key == "of" else "cell"
+
+
+def test_a_percentage_divides_by_what_it_is_counted_among(manifest: Manifest) -> None:
+    """And only a percentage does: its complement is a count of units too, and is protected."""
+
+    def cube(text: str) -> str:
+        return text.split("(", 1)[1].split(")", 1)[0]
+
+    rates = [
+        mart
+        for mart in read_catalogue(manifest).indicators.values()
+        if mart.indicator["kind"] == "rates" and mart.of is None
+    ]
+    for mart in rates:
+        numerator, denominator = (mart.indicator[key] for key in ("numerator", "denominator"))
+        assert mart.is_share == (cube(numerator) == cube(denominator)), mart.name
+    assert {mart.is_share for mart in rates} == {True, False}

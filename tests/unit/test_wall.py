@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,19 @@ import pytest
 import yaml
 
 from support import PROJECT
+from zicht.attacker import attack, make_table, parse_spec
+from zicht.attacker.published import Structure
 from zicht.disclosure.policies import Kind, Method, Policy, load_policies, load_policy
 from zicht.disclosure.protecting import Released
-from zicht.disclosure.wall import Output, pass_public, protect, require_public
+from zicht.disclosure.wall import (
+    REST,
+    SHARE,
+    SPLIT,
+    Output,
+    pass_public,
+    protect,
+    require_public,
+)
 from zicht.errors import ConfigurationError, DisclosureError
 
 FOLDER = PROJECT / "expectations" / "policies"
@@ -225,3 +236,70 @@ def test_of_a_rate_the_parts_go_along_and_tie_the_next_one() -> None:
     assert "A" in set(again.loc[again["obs_status"] == "Q", "mun"])
     fresh = protect(grown).cells
     assert set(fresh["obs_status"]) == {"A"}
+
+
+EXACT = {"protection": "exact", "attacker": "informed"}
+FEW_ARE_NOT = {"numerator": [57, 400, 30], "denominator": [60, 1000, 100]}
+
+
+def share(own: Policy, **parts: list[int]) -> Output:
+    return replace(output(Kind.RATES, own, **parts), is_share=True)
+
+
+def as_attacked(cells: pd.DataFrame) -> Any:
+    """The table behind a share as gate 4 reads it, with the rules that the public knows."""
+    spec = parse_spec(
+        {
+            "dimensions": {
+                "mun": {"hierarchies": [["mun", "prov"]], "total": "NL"},
+                SPLIT: {"total": "total"},
+            },
+            "policy": {"minimum_frequency": 10, **EXACT},
+        }
+    )
+    inside = {("mun", "prov"): dict.fromkeys("ABC", "P")}
+    regions = Structure({"mun": ("A", "B", "C"), "prov": ("P",)}, inside)
+    columns = {name: cells[name].tolist() for name in ("mun", SPLIT, "obs_status")}
+    values = [None if pd.isna(value) else int(value) for value in cells["value"]]
+    return make_table({**columns, "value": values}, spec, {"mun": regions})
+
+
+def test_a_share_hides_those_who_are_not_counted_too() -> None:
+    """57 of 60 is 95%, and says that three are not."""
+    own = policy(Kind.RATES, Method.SUPPRESS, **EXACT)
+    passed = protect(share(own, **FEW_ARE_NOT))
+    status = dict(passed.cells[["mun", "obs_status"]].values)
+    assert status["A"] == "Q"
+    assert status["P"] == "A"
+    cells = passed.parts[SHARE]
+    shown = cells["obs_status"] == "A"
+    assert not cells.loc[shown, "value"].between(1, 9).any()
+    # A rate is shown exactly where what is counted and the whole are.
+    both = cells[shown & (cells[SPLIT] != REST)].groupby("mun").size()
+    assert set(both.index[both == 2]) == {code for code, one in status.items() if one == "A"}
+    assert attack([as_attacked(cells)]).is_safe
+    # Of other units nothing is left over, and there is nothing to hide.
+    apart = protect(output(Kind.RATES, own, **FEW_ARE_NOT))
+    assert set(apart.cells["obs_status"]) == {"A"}
+
+
+def test_the_attacker_finds_the_complement_of_a_share() -> None:
+    own = policy(Kind.RATES, Method.SUPPRESS, **EXACT)
+    careless = protect(share(replace(own, minimum_frequency=1), **FEW_ARE_NOT)).parts[SHARE]
+    planted = careless.assign(obs_status=careless["obs_status"].where(careless[SPLIT] != REST, "Q"))
+    planted["value"] = planted["value"].where(planted[SPLIT] != REST)
+    for cells, kind in ((careless, "shown_small"), (planted, "exact")):
+        found = attack([as_attacked(cells)]).findings
+        assert kind in {one.kind.value for one in found if one.key == {"mun": "A", SPLIT: REST}}
+
+
+def test_a_share_is_as_coarse_as_its_complement_asks() -> None:
+    """5,289 are not: shown as 5,300, of which 88.3% would leave less open than hundreds do."""
+    own = policy(Kind.RATES, Method.ROUND, minimum_denominator=100)
+    parts = {"numerator": [39_946, 39_990, 4_049], "denominator": [45_235, 40_000, 50_000]}
+    apart = protect(output(Kind.RATES, own, **parts)).cells.set_index("mun")["value"]
+    assert apart[["A", "B", "C"]].tolist() == [88.3, 100, 8]
+    whole = protect(share(own, **parts)).cells.set_index("mun")
+    assert whole.loc[["A", "C"], "value"].tolist() == [88, 8]
+    # All would pass for all, as none passes for none.
+    assert whole.loc["B", "obs_status"] == "Q"

@@ -92,11 +92,34 @@ def _rounded(rate: Floats, decimals: int) -> Floats:
     return np.asarray(np.round(np.floor(np.round(rate / step, 9) + 0.5) * step, max(decimals, 0)))
 
 
+def _leaves_open(
+    rate: tuple[Floats, Floats],
+    part: tuple[Floats, Floats],
+    whole: tuple[Floats, Floats],
+    per: float,
+) -> Bools:
+    """Whether rates from least to most leave part and whole as uncertain as they are by themselves.
+
+    Args:
+        rate, part, whole: least and greatest value of each.
+    """
+    (least, most), (n_low, n_high), (d_low, d_high) = rate, part, whole
+    a, b = least * d_low / per, most * d_high / per
+    with np.errstate(divide="ignore", invalid="ignore"):
+        c = per * n_low / most
+        e = np.where(least > 0, per * n_high / least, np.inf)
+    # What is known exactly cannot become less certain; rounding noise is not precision.
+    n_safe = (n_low == n_high) | ((a <= n_low + 1e-9) & (b > n_high - 1e-9))
+    d_safe = (d_low == d_high) | ((c <= d_low + 1e-9) & (e >= d_high - 1e-9))
+    return np.asarray(n_safe & d_safe)
+
+
 def protect_rates(
     numerator: Part,
     denominator: Part,
     policy: CellPolicy,
     *,
+    rest: Part | None = None,
     per: float = 100.0,
     decimals: int = 1,
     coarsest: int = -1,
@@ -107,6 +130,8 @@ def protect_rates(
         numerator: true values and what may be shown of them.
         denominator: likewise, cell by cell.
         policy: thresholds; ``minimum_denominator``, ``group_disclosure`` and ``income`` apply.
+        rest: of shares what the numerator does not count of the denominator: the share of that is
+            known as well as the share itself.
         per: 100 for percentages, 1000 for per mille.
         decimals: most decimals.
         coarsest: fewest decimals before a rate is hidden; -1 for tens.
@@ -142,8 +167,9 @@ def protect_rates(
     reasons[~numerator.shown] = NUMERATOR_HIDDEN
     reasons[~denominator.shown] = DENOMINATOR_HIDDEN
     open_ = reasons == SHOWN
-    n_low, n_high = numerator.own(policy.minimum_frequency)
-    d_low, d_high = denominator.own(policy.minimum_frequency)
+    whole = denominator.own(policy.minimum_frequency)
+    part = numerator.own(policy.minimum_frequency)
+    other = rest.own(policy.minimum_frequency) if rest is not None else None
     rate = per * n / np.where(d > 0, d, 1.0)
     values = np.full(n.shape, np.nan)
     chosen = np.zeros(n.shape, dtype=np.int64)
@@ -152,21 +178,19 @@ def protect_rates(
         made = _rounded(rate, digits)
         half = 0.5 * 10.0**-digits
         least_rate, most_rate = np.maximum(made - half, 0.0), made + half
-        a, b = least_rate * d_low / per, most_rate * d_high / per
-        with np.errstate(divide="ignore", invalid="ignore"):
-            c = per * n_low / most_rate
-            e = np.where(least_rate > 0, per * n_high / least_rate, np.inf)
-        # What is known exactly cannot become less certain; rounding noise is not precision.
-        n_safe = (n_low == n_high) | ((a <= n_low + 1e-9) & (b > n_high - 1e-9))
-        d_safe = (d_low == d_high) | ((c <= d_low + 1e-9) & (e >= d_high - 1e-9))
-        take = open_ & n_safe & d_safe
+        take = open_ & _leaves_open((least_rate, most_rate), part, whole, per)
+        if other is not None:
+            ends = np.maximum(per - most_rate, 0.0), per - least_rate
+            take &= _leaves_open(ends, other, whole, per)
         values[take], chosen[take] = made[take], digits
-        low[take], high[take] = a[take], b[take]
+        low[take] = (least_rate * whole[0] / per)[take]
+        high[take] = (most_rate * whole[1] / per)[take]
         open_ &= ~take
     reasons[open_] = TOO_PRECISE
     if numerator.rounding is not None:
         # So coarse a nought would pass for none at all, and which noughts are true is not shown.
-        reasons[values == 0] = TOO_PRECISE
-        values[values == 0] = np.nan
+        coarse = (values == 0) | ((values == per) & (rest is not None))
+        reasons[coarse] = TOO_PRECISE
+        values[coarse] = np.nan
     shown = reasons == SHOWN
     return Rates(values, chosen, shown, tuple(reasons.tolist()), low, high)

@@ -18,7 +18,7 @@ from zicht.disclosure.policies import Kind, Method, Policy
 from zicht.disclosure.protecting import HeldBackError, Protected, Released, protect_cells
 from zicht.disclosure.rates import Part, protect_rates
 from zicht.disclosure.reading import read_columns
-from zicht.disclosure.spec import Spec, spec_of
+from zicht.disclosure.spec import Rounding, Spec, spec_of
 from zicht.disclosure.tables import build_table
 from zicht.errors import DisclosureError
 
@@ -48,6 +48,7 @@ class Output:
         successors: ``(from, to)`` codes of earlier geography years.
         per: factor of a rate.
         decimals: most decimals of a rate.
+        is_share: of a rate whether what the numerator counts is among what the denominator counts.
     """
 
     name: str
@@ -58,6 +59,12 @@ class Output:
     successors: Sequence[Sequence[str]] = ()
     per: float = 1.0
     decimals: int = 0
+    is_share: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The tables of counts that stand behind a rate."""
+        return (SHARE,) if self.is_share else PARTS
 
     def spec(self, count: str, relation: str = "additions", **more: Any) -> Spec:
         """The spec for one of its measures."""
@@ -83,8 +90,9 @@ class Passed:
             ``obs_status``, and ``explanation``, which is internal.
         internal: confidential: one row per hidden cell, see the reference; may be empty.
         report: confidential: what protection cost and what it could not reach.
-        parts: of rates the numerators and denominators as they might be published: all cells with
-            ``value``, ``obs_status`` and ``conf_status``. Rates tell less than these.
+        parts: of rates the tables of counts behind them (:attr:`Output.parts`) as they might be
+            published: all cells with ``value``, ``obs_status`` and ``conf_status``. Rates tell less
+            than these.
     """
 
     cells: pandas.DataFrame
@@ -158,8 +166,8 @@ def protect(
     """Protects output that is not public, by the way of its kind.
 
     Args:
-        released: what was ever published of the same cells, oldest first; of rates, per part
-            (``numerator``, ``denominator``) what its cells were taken to be known as.
+        released: what was ever published of the same cells, oldest first; of rates, per table
+            behind them (:attr:`Output.parts`) what its cells were taken to be known as.
         progress: gets a line now and then.
 
     Raises:
@@ -271,7 +279,44 @@ def _magnitudes(
 
 
 PARTS = ("numerator", "denominator")
-"""What a rate is made of: columns of its innermost cells."""
+"""The two tables of counts behind a rate of different units: columns of its innermost cells."""
+SHARE = "parts"
+"""The one table of counts behind a share: what its numerator counts, and the rest."""
+SPLIT, COUNTED, REST = "numerator", "with", "without"
+"""The dimension of that table and its categories."""
+_WHOLE = "total"
+"""Its total, which is the denominator; called as every total in the breakdown of a release."""
+_MEASURES = (*PARTS, "value", "n_contributors")
+
+
+def _behind(output: Output) -> dict[str, tuple[Output, str]]:
+    """Per table of counts behind a rate what goes through protection, and the measure to count."""
+    import pandas
+
+    cells = output.cells.assign(**{part: output.cells[part].astype("int64") for part in PARTS})
+    if not output.is_share:
+        return {part: (replace(output, cells=cells), part) for part in PARTS}
+    bare = cells.drop(columns=[one for one in _MEASURES if one in cells])
+    counted, whole = (cells[part] for part in PARTS)
+    measures = {COUNTED: counted, REST: whole - counted}
+    split: pandas.DataFrame = pandas.concat(
+        [bare.assign(value=count, **{SPLIT: code}) for code, count in measures.items()]
+    )
+    dimensions = {**output.dimensions, SPLIT: {"total": _WHOLE}}
+    return {SHARE: (replace(output, cells=split, dimensions=dimensions), "value")}
+
+
+def _true_cells(output: Output, count: str, made: Protected) -> pandas.DataFrame:
+    """All cells, totals included: the dimensions, the true count, and whether it may be shown."""
+    import pandas
+
+    table = build_table(
+        read_columns(output.cells, name=output.name), output.spec(count), output.name
+    )
+    true = pandas.DataFrame({**table.key_columns(), "true": table.count.ravel()})
+    names = list(output.dimensions)
+    status = made.table[[*names, "obs_status"]]
+    return true.merge(status, on=names, how="left", validate="one_to_one")
 
 
 def _rates(
@@ -282,46 +327,45 @@ def _rates(
     """Rates from true values, where numerator and denominator may both be shown.
 
     A rate says no more than its parts, so these are protected as if they were published
-    themselves, also against what earlier rates said of them.
+    themselves, also against what earlier rates said of them. A share says its complement as well:
+    its parts are one table, in which the rest is protected as what is counted is.
     """
-    import pandas
-
     released = released or {}
     names = list(output.dimensions)
     made: dict[str, Protected] = {}
-    frames = []
-    for part in PARTS:
-        cells = output.cells.assign(**{part: output.cells[part].astype("int64")})
-        before = released.get(part, ())
-        made[part] = _protected(replace(output, cells=cells), part, before, progress)
-        true = build_table(read_columns(cells, name=output.name), output.spec(part), output.name)
-        frame = pandas.DataFrame({**true.key_columns(), part: true.count.ravel()})
-        own = made[part].table[[*names, "obs_status"]].rename(columns={"obs_status": f"{part}_"})
-        frames.append(frame.merge(own, on=names, how="left", validate="one_to_one"))
-    cells = frames[0].merge(frames[1], on=names, validate="one_to_one")
-    upper, lower = (
-        Part(
-            cells[part].to_numpy(dtype=np.float64),
-            (cells[f"{part}_"] == "A").to_numpy(),
-            made[part].rounding,
-        )
-        for part in PARTS
+    true: list[tuple[pandas.DataFrame, Rounding | None]] = []
+    for name, (own, count) in _behind(output).items():
+        made[name] = _protected(own, count, released.get(name, ()), progress)
+        found = _true_cells(own, count, made[name])
+        codes = (COUNTED, _WHOLE, REST) if output.is_share else ()
+        frames = [found[found[SPLIT] == code] for code in codes] or [found]
+        true += [(frame, made[name].rounding) for frame in frames]
+    cells = true[0][0][names]
+    upper, lower, *rest = (
+        _part(cells.merge(frame, on=names, how="left"), rounding) for frame, rounding in true
     )
     rates = protect_rates(
         upper,
         lower,
         output.spec("value").policy,
+        rest=rest[0] if rest else None,
         per=output.per,
         decimals=output.decimals,
     )
     status = np.where(rates.shown, "A", "Q")
-    cells = cells[names].assign(
-        value=rates.values, obs_status=status, explanation=_reasons(rates.reasons)
-    )
+    cells = cells.assign(value=rates.values, obs_status=status, explanation=_reasons(rates.reasons))
     internal = cells[~rates.shown][[*names, "explanation"]].rename(columns={"explanation": "rules"})
-    report: dict[str, Any] = {part: made[part].report for part in PARTS}
+    report: dict[str, Any] = {part: one.report for part, one in made.items()}
     report["n_hidden"] = int((~rates.shown).sum())
-    return Passed(cells, internal, report, {part: made[part].table for part in PARTS})
+    return Passed(cells, internal, report, {part: one.table for part, one in made.items()})
+
+
+def _part(cells: pandas.DataFrame, rounding: Rounding | None) -> Part:
+    return Part(
+        cells["true"].to_numpy(dtype=np.float64),
+        (cells["obs_status"] == "A").to_numpy(),
+        rounding,
+    )
 
 
 def _reasons(texts: Sequence[str]) -> Any:

@@ -14,7 +14,7 @@ from zicht.catalogue import TOTAL, Catalogue, Mart
 from zicht.contracts import load_contracts
 from zicht.disclosure.policies import Kind, Policy, load_policies
 from zicht.disclosure.protecting import HeldBackError, Released
-from zicht.disclosure.wall import PARTS, Output, Passed, pass_public, protect, require_public
+from zicht.disclosure.wall import Output, Passed, pass_public, protect, require_public
 from zicht.errors import ConfigurationError, GateError, ReleaseError
 from zicht.files import read_json, write_json
 from zicht.refresh.contents import table_hashes
@@ -30,6 +30,7 @@ from zicht.refresh.tables import (
     breakdown_text,
     mart_tables,
     part_id,
+    parts_of,
     published_before,
     read_regions,
     release_rows,
@@ -43,7 +44,7 @@ INTERNAL = "disclosure"
 """Folder of a run with what protection did and why; confidential."""
 PROTECTION = "protection.json"
 RATE_PARTS = "rate_parts.duckdb"
-"""File of a run with the numerators and denominators behind its rates, as they might be shown."""
+"""File of a run with the tables of counts behind its rates, as they might be shown."""
 
 _CELLS = """
     indicator_id varchar, theme varchar, region_code varchar, region_level varchar,
@@ -110,6 +111,7 @@ def _output(table: MartTable, moves: Sequence[tuple[str, str]]) -> Output:
         successors=moves,
         per=float(meta["factor"]),
         decimals=int(meta["decimals"]),
+        is_share=table.mart.is_share,
     )
 
 
@@ -131,9 +133,7 @@ def _released(
 
     if table.is_additive:
         return read(table, before)
-    if table.mart.indicator["kind"] != Kind.RATES:
-        return ()
-    parts = {part: table.part(part) for part in PARTS}
+    parts = {part: table.part(part) for part in parts_of(table.mart)}
     return {part: read(own, published_before(own, hop.register)) for part, own in parts.items()}
 
 
@@ -147,9 +147,7 @@ def _keep_part(hop: _Hop, part: MartTable, cells: pd.DataFrame) -> None:
 
 
 def _keep_parts_again(hop: _Hop, table: MartTable) -> None:
-    if table.mart.indicator["kind"] != Kind.RATES:
-        return
-    for part in (table.part(name) for name in PARTS):
+    for part in (table.part(name) for name in parts_of(table.mart)):
         for last in published_before(part, hop.register)[-1:]:
             _keep_part(hop, part, _published_cells(part, last))
 
@@ -158,16 +156,16 @@ def _write_parts(hop: _Hop, target: Path) -> None:
     """The parts of the rates in the form of a release: what the attacker reads."""
     target.unlink(missing_ok=True)
     hop.connection.execute(f"attach {literal(str(target))} as kept")
-    policies = {m.indicator["id"]: hop.policies[m.name].id for m in hop.marts.values()}
     rows = [
-        (part_id(indicator, part), Kind.COUNTS.value, policy)
-        for indicator, policy in sorted(policies.items())
-        for part in PARTS
+        (part_id(indicator, part), Kind.COUNTS.value, hop.policies[mart.name].id)
+        for indicator, mart in sorted(hop.marts.items())
+        for part in parts_of(mart)
     ]
     hop.connection.execute(
         "create table kept.indicators (indicator_id varchar, kind varchar, policy varchar)"
     )
-    hop.connection.executemany("insert into kept.indicators values (?, ?, ?)", rows)
+    if rows:
+        hop.connection.executemany("insert into kept.indicators values (?, ?, ?)", rows)
     hop.connection.execute(
         "delete from kept.indicators where indicator_id not in (select indicator_id from parts)"
     )
@@ -335,8 +333,9 @@ def _hide_beside(hop: _Hop, mart: Mart) -> None:
         f"{literal(beside.indicator)} and breakdown = {cell} and not is_suppressed "
         "and not is_missing"
     )
-    for table, names in (("protected", [own]), ("parts", [part_id(own, p) for p in PARTS])):
-        ids = ", ".join(map(literal, names))
+    behind = [part_id(own, part) for part in parts_of(mart)]
+    for table in ("protected", "parts"):
+        ids = ", ".join(map(literal, [own, *behind]))
         hop.connection.execute(
             f"update {table} set is_suppressed = true, value = null where indicator_id in ({ids}) "
             f"and not is_missing and (region_code, reference_period) not in ({shown})"

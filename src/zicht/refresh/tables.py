@@ -19,6 +19,7 @@ import pandas as pd
 
 from zicht.catalogue import TOTAL, Mart
 from zicht.disclosure.policies import Kind, Policy
+from zicht.disclosure.wall import COUNTED, PARTS, REST, SHARE, SPLIT
 from zicht.releases.register import Entry
 from zicht.sql import literal
 
@@ -43,8 +44,15 @@ def breakdown_keys(text: str, dimensions: Sequence[str]) -> dict[str, str]:
 
 
 def part_id(indicator: str, part: str) -> str:
-    """What the numerator or denominator of a rate is called in the register."""
+    """What a table of counts behind a rate is called in the register."""
     return f"{indicator}.{part}"
+
+
+def parts_of(mart: Mart) -> tuple[str, ...]:
+    """The tables of counts behind a rate by itself; none of any other indicator."""
+    if mart.indicator["kind"] != Kind.RATES or mart.of is not None:
+        return ()
+    return (SHARE,) if mart.is_share else PARTS
 
 
 @dataclass(frozen=True)
@@ -149,9 +157,13 @@ class MartTable:
         return chains
 
     def part(self, name: str) -> MartTable:
-        """The numerator or denominator of a rate, as a table of counts of its own."""
-        meta = {**self.mart.indicator, "id": part_id(self.mart.indicator["id"], name)}
-        return replace(self, mart=replace(self.mart, indicator={**meta, "kind": Kind.COUNTS.value}))
+        """A table behind a rate (:func:`parts_of`), as one of counts of its own."""
+        own = self.mart.indicator
+        meta = {**own, "id": part_id(own["id"], name), "kind": Kind.COUNTS.value}
+        if name == SHARE:
+            categories: dict[str, Any] = {COUNTED: {}, REST: {}}
+            meta["breakdown"] = {**(own.get("breakdown") or {}), SPLIT: {"categories": categories}}
+        return replace(self, mart=replace(self.mart, indicator=meta))
 
     def digest(self) -> str:
         """What the protected rows follow from, apart from earlier releases: inputs and policy."""
@@ -164,6 +176,9 @@ class MartTable:
             "regions": int(self.common["geo_year"]),
             "missing": self.missing,
         }
+        if self.mart.is_share:
+            # Protected with its complement; what was not is protected anew.
+            content["parts"] = [SHARE]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -300,17 +315,53 @@ def published_before(table: MartTable, entries: Sequence[Entry]) -> list[Publish
     """
     found: list[PublishedBefore] = []
     for entry in entries:
-        if table.name not in entry.protection:
+        one = _read_published(table, entry) or _laid_together(table, entry)
+        if one is None:
             continue
-        with duckdb.connect(str(entry.database), read_only=True) as connection:
-            one = _read_published(connection, table, entry)
         if found and one.cells.equals(found[-1].cells):
             found.pop()
         found.append(one)
     return found
 
 
-def _read_published(
+def _laid_together(table: MartTable, entry: Entry) -> PublishedBefore | None:
+    """What an entry says of a share that was protected as two tables, without its complement.
+
+    The rest is in neither of them. It counts as hidden; where both are shown it was given away.
+    """
+    if SPLIT not in table.dimensions:
+        return None
+    meta = table.mart.indicator
+    rate = meta["id"].removesuffix(part_id("", SHARE))
+    counted, whole = (
+        _read_published(
+            replace(table, mart=replace(table.mart, indicator={**meta, "id": part_id(rate, part)})),
+            entry,
+        )
+        for part in PARTS
+    )
+    if counted is None or whole is None:
+        return None
+
+    def of(category: str) -> list[str]:
+        keys = (breakdown_keys(text, table.dimensions) for text in counted.cells["breakdown"])
+        return [breakdown_text({**key, SPLIT: category}) for key in keys]
+
+    rest = counted.cells.assign(
+        breakdown=of(REST), value=float("nan"), obs_status="Q", conf_status="C"
+    )
+    cells = pd.concat([whole.cells, counted.cells.assign(breakdown=of(COUNTED)), rest])
+    return replace(counted, cells=cells.reset_index(drop=True))
+
+
+def _read_published(table: MartTable, entry: Entry) -> PublishedBefore | None:
+    if table.name not in entry.protection:
+        return None
+    with duckdb.connect(str(entry.database), read_only=True) as connection:
+        return _published_in(connection, table, entry)
+
+
+def _published_in(
     connection: duckdb.DuckDBPyConnection, table: MartTable, entry: Entry
 ) -> PublishedBefore:
     where = (

@@ -6,8 +6,8 @@ the indicators and the regions they are of. Only published values stand in it; i
 its completeness, not for its content.
 
 Rates tell less than their numerators and denominators would. How much less is not relied upon: an
-entry also has these, each as an indicator of counts called ``<rate>.numerator`` or
-``<rate>.denominator``, with the cells that might have been published.
+entry also has these as indicators of counts, with the cells that might have been published:
+``<rate>.parts`` of a percentage, ``<rate>.numerator`` and ``<rate>.denominator`` of other rates.
 
 An entry is written *before* the release appears: a crash in between leaves an entry too many, which
 makes protection stricter than needed, never an entry too few.
