@@ -513,6 +513,143 @@ def test_planted_households_have_homes_and_no_means(
 # --- the plan ------------------------------------------------------------------------------------
 
 
+PLACES = {"GM1681": 1.6, "GM1729": 0.55, "GM0678": 1.0}
+"""Where low income turns after :data:`TURN` with this seed, and to how many times what it was."""
+TURN, LATER = 2021, datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def turned(
+    contracts: dict[str, Contract], geography: Geography, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Registers, dict[str, Any]]]:
+    """Incomes and benefits with a change in slope; the same without as ``no_``."""
+    home = tmp_path_factory.mktemp("turned")
+    registers = Registers(home, contracts, home / "scratch")
+    years = [Period.parse(year) for year in ("2021", "2023", "2024", "2027")]
+    for prefix, turns, asked in (("", [TURN], years), ("no_", [], [years[0], *years[2:]])):
+        scope = scope_of(geography, SEED, list(PLACES), turns)
+        months = [Period.parse(f"{year}-12") for year in (2021, 2027)]
+        wanted = plan_deliveries(contracts, ["tax_income", "uwv_svb"], [*asked, *months], LATER)
+        landing, truth = home / f"{prefix}landing", home / f"{prefix}truth.json"
+        for folder in synthesise(landing, contracts, scope, wanted, silent, truth):
+            registers.add(folder, prefix)
+    yield registers, json.loads((home / "truth.json").read_text())
+    registers.connection.close()
+
+
+def test_low_income_turns_only_when_asked(contracts: dict[str, Contract], tmp_path: Path) -> None:
+    """The rows of before this could be asked; another version of DuckDB draws others."""
+    geography = load_geography(PROJECT / "dbt_project" / "seeds" / "geography")
+    sources = ["tax_income", "tax_wealth", "uwv_svb"]
+    periods = [Period.parse("2022"), Period.parse("2022-12")]
+    wanted = plan_deliveries(contracts, sources, periods, NOW)
+    registers = Registers(tmp_path, contracts, tmp_path / "scratch")
+    truth = tmp_path / "truth.json"
+    scope = scope_of(geography, SEED, [LONE])
+    for folder in synthesise(tmp_path / "landing", contracts, scope, wanted, silent, truth):
+        registers.add(folder)
+    found = {
+        name: registers.one(
+            f"select md5(string_agg(t::varchar, '|' order by t::varchar)) from {name} as t"
+        )
+        for (name,) in registers.rows(
+            "select table_name from duckdb_tables() where table_name like '%2022%'"
+        )
+    }
+    assert found == {
+        "tax_income_households_2022": "a3a9bf778aa0ed99fac9a8f7c07247ad",
+        "tax_income_persons_2022": "abe5c7e5d3b0eec3bb3e5986a1f0a631",
+        "tax_wealth_households_2022": "29c4bcccf1b2df4d5674cd317d707b18",
+        "uwv_svb_benefits_2022_12": "00b609d71bde53d2fcd854ff6506d59a",
+    }
+    assert "low_income_turns" not in json.loads(truth.read_text())
+
+
+def test_planted_low_income_turns_as_told(
+    turned: tuple[Registers, dict[str, Any]], geography: Geography
+) -> None:
+    registers, truth = turned
+    told = truth["low_income_turns"]["municipalities"]
+    assert {code: told[code]["factor"] if code in told else 1.0 for code in PLACES} == PLACES
+    assert {told[code]["as_before_until"] for code in told} == {TURN}
+    assert {code: one["direction"] for code, one in told.items()} == {
+        "GM1681": "rises",
+        "GM1729": "falls",
+    }
+    for year, so_far in ((2021, 0.0), (2024, 0.5), (2027, 1.0)):
+        for code, factor in PLACES.items():
+            counted = [
+                registers.one(
+                    f"select count(*) from {prefix}tax_income_households_{year} "
+                    f"where is_low_income and municipality_code = '{code}'"
+                )
+                for prefix in ("", "no_")
+            ]
+            expected = 1 + (factor - 1) * so_far
+            assert counted[0] / counted[1] == pytest.approx(expected, abs=0.1 * (expected != 1))
+    for code, factor in PLACES.items():
+        where = f"where municipality_code = '{code}' and benefit_type = 'participatiewet'"
+        new, old = (
+            registers.one(f"select count(*) from {prefix}uwv_svb_benefits_2027_12 {where}")
+            for prefix in ("", "no_")
+        )
+        assert new / old == pytest.approx(factor, abs=0.15 * (factor != 1))
+
+
+def test_only_what_is_planted_differs(turned: tuple[Registers, dict[str, Any]]) -> None:
+    registers, _ = turned
+    tables = ("tax_income_households", "tax_income_persons", "uwv_svb_benefits")
+    for name in tables:
+        last = "2027_12" if name == "uwv_svb_benefits" else "2027"
+        first = last.replace("2027", "2021")
+        for period, where in ((first, "true"), (last, "municipality_code = 'GM0678'")):
+            for one, other in (("", "no_"), ("no_", "")):
+                differing = registers.one(
+                    f"select count(*) from (from {one}{name}_{period} where {where} "
+                    f"except all from {other}{name}_{period} where {where})"
+                )
+                assert differing == 0
+
+
+def test_a_spell_of_low_income_never_begins_earlier(
+    turned: tuple[Registers, dict[str, Any]],
+) -> None:
+    """Who has become poor says so since that year; who is still, not since an earlier one."""
+    registers, _ = turned
+    earlier, became_before, became = registers.one(
+        """
+        with pairs as (
+            select
+                new.low_income_since_year as since, old.low_income_since_year as since_before
+            from tax_income_households_2024 as new
+            inner join tax_income_households_2023 as old using (household_key)
+            where new.is_low_income
+        )
+        select
+            count(*) filter (since < since_before),
+            count(*) filter (since_before is null and since < 2024),
+            count(*) filter (since_before is null)
+        from pairs
+        """
+    )
+    assert became > 300
+    assert earlier == 0
+    assert became_before <= 0.01 * became, "only who came from where the share falls"
+
+
+def test_where_low_income_turns_is_drawn(geography: Geography) -> None:
+    provinces = {atom.last_code: atom.province for atom in geography.atoms}
+    for years, least, most in (((2021,), 0.3, 0.36), ((2018, 2022), 0.46, 0.52)):
+        turning = geography.turning(SEED, years)
+        assert least < len(turning) / len(provinces) < most
+        assert {provinces[code] for code in turning} == set(provinces.values())
+        assert {turn.year for turn in turning.values()} == set(years)
+        rising = [turn.factor > 1 for turn in turning.values()]
+        assert 0.45 < sum(rising) / len(rising) < 0.6
+        assert geography.turning(SEED + 1, years).keys() != turning.keys()
+    assert geography.turning(SEED, ()) == {}
+
+
 def test_deliveries_come_around_the_agreed_day(contracts: dict[str, Contract]) -> None:
     now = datetime(2024, 6, 30, tzinfo=UTC)
     plan = plan_deliveries(contracts, [], (2021, 2024), now)
@@ -692,6 +829,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app.command()(synth)
     runner = CliRunner()
     asked = ["--municipality", LONE, "--source", "brp", "--source", "rdw", "--from", "2023"]
+    asked += ["--turn", "2022"]
     shown = runner.invoke(app, [*asked, "--to", "2024", "--json"])
     assert shown.exit_code == 0, shown.output
     summary = json.loads(shown.stdout)
@@ -701,7 +839,10 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     truth = json.loads((tmp_path / "ground_truth.json").read_text())
     assert truth["seed"] == summary["seed"] == SEED
-    assert "single_director_foundations" not in truth, "brp and rdw cannot show it"
+    assert summary["turns"] == [2022]
+    assert not truth.keys() & {"single_director_foundations", "low_income_turns"}, (
+        "brp and rdw cannot show these"
+    )
     assert not list((tmp_path / "landing").rglob("ground_truth.json"))
     with pytest.raises(UsageError, match="2024-Q9") as raised:
         runner.invoke(app, ["--period", "2024-Q9"], catch_exceptions=False)

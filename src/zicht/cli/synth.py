@@ -69,6 +69,13 @@ def synth(
     archive: Annotated[
         bool, typer.Option("--archive", help="As historic deliveries, known when they were made.")
     ] = False,
+    turn: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Low income rises or falls in some municipalities after this year; may be "
+            "repeated. Nowhere if omitted."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Makes synthetic deliveries of the registers and drops them into landing.
@@ -77,13 +84,14 @@ def synth(
     every municipality as large as it is. Only what would have been delivered by now is made.
 
     Example: zicht synth --province PV29 --from 2022 --to 2024 --source brp --seed 7
+    With a change in slope to be found: zicht synth --source tax_income --from 2015 --turn 2021
     """
     from zicht.synthetic import Options, load_geography, make, plan_deliveries, scope_of
 
     settings, clock = Settings.from_environment(), clock_from_environment()
     contracts = load_contracts(settings.contracts)
     geography = load_geography(settings.dbt_project / "seeds" / "geography")
-    scope = scope_of(geography, seed, [*(province or ()), *(municipality or ())])
+    scope = scope_of(geography, seed, [*(province or ()), *(municipality or ())], turn or ())
     options = Options(tuple(late or ()), tuple(revised or ()), tuple(provisional or ()), archive)
     wanted = plan_deliveries(
         contracts, source or (), _periods(period or [], first, last), clock(), options
@@ -109,6 +117,7 @@ def synth(
             {
                 "seed": seed,
                 "regions": list(scope.regions),
+                "turns": list(scope.turns),
                 "landing": str(landing),
                 "truth": str(truth),
                 "deliveries": len(wanted),

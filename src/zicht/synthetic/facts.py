@@ -22,3 +22,11 @@ def facts() -> Mapping[str, Value]:
     """Per name the figure of ``facts.yaml``."""
     text = files("zicht.synthetic").joinpath("facts.yaml").read_text(encoding="utf-8")
     return {name: entry["value"] for name, entry in yaml.safe_load(text).items()}
+
+
+def figure(name: str) -> float:
+    """One figure that is a single number."""
+    value = facts()[name]
+    if isinstance(value, list):
+        raise TypeError(f"{name} is a list")
+    return value

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from zicht.errors import UsageError
+from zicht.synthetic.facts import figure
 
 PERSONS_PER_CLUSTER = 15
 """Fewer than live in any run of clusters, so that the room laid out for an atom is enough."""
@@ -53,6 +54,19 @@ class Atom:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A planted change in the slope of low income in one municipality.
+
+    Attributes:
+        year: the last one that is as it was; from then on the share changes evenly.
+        factor: what the share of households with a low income is multiplied by in the end.
+    """
+
+    year: int
+    factor: float
+
+
+@dataclass(frozen=True)
 class Geography:
     """All atoms of the country, and the years for which inhabitants are known."""
 
@@ -70,15 +84,37 @@ class Geography:
         Returns:
             Per code the factor: one in sixteen of every province, at least one.
         """
-        by_province: dict[str, set[str]] = defaultdict(set)
-        for atom in self.atoms:
-            by_province[atom.province].add(atom.last_code)
         chosen: dict[str, int] = {}
-        for codes in by_province.values():
+        for codes in self._by_province().values():
             drawn = sorted(codes, key=lambda code: sha256(f"{seed}:{code}".encode()).digest())
             for code in drawn[: max(1, len(codes) // 16)]:
                 chosen[code] = 4 + sha256(f"{seed}+{code}".encode()).digest()[0] % 4
         return dict(sorted(chosen.items()))
+
+    def turning(self, seed: int, years: Sequence[int]) -> Mapping[str, Turn]:
+        """Municipalities of the last division where low income turns, in these years.
+
+        Returns:
+            Per code the change. With one year a third of every province, at least two; with more
+            years half of it or more, divided over them, so that there always are others. It rises
+            and falls by turns.
+        """
+        factors = figure("low_income_rise"), figure("low_income_fall")
+        chosen: dict[str, Turn] = {}
+        for codes in self._by_province().values() if years else ():
+            drawn = sorted(codes, key=lambda code: sha256(f"{seed}/{code}".encode()).digest())
+            n_turning = max(2, len(codes) * len(years) // (len(years) + 2))
+            for place, code in enumerate(drawn[:n_turning]):
+                turn, year = divmod(place, len(years))
+                chosen[code] = Turn(years[year], factors[(turn + year) % 2])
+        return dict(sorted(chosen.items()))
+
+    def _by_province(self) -> Mapping[str, set[str]]:
+        """The municipalities of the last division."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for atom in self.atoms:
+            found[atom.province].add(atom.last_code)
+        return found
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -44,12 +44,14 @@ class Scope:
         regions: provinces and municipalities as they were asked for; none for all.
         atoms: numbers of the pieces of the country that these are made of.
         geography: all pieces, and who lives there.
+        turns: years after which low income turns in some municipalities; planted only when asked.
     """
 
     seed: int
     regions: tuple[str, ...]
     atoms: frozenset[int]
     geography: Geography = field(repr=False)
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,13 @@ class Options:
     is_archive: bool = False
 
 
-def scope_of(geography: Geography, seed: int, regions: Sequence[str] = ()) -> Scope:
+def scope_of(
+    geography: Geography, seed: int, regions: Sequence[str] = (), turns: Sequence[int] = ()
+) -> Scope:
     """The scope of provinces (``PV29``) and municipalities (``GM0654``); all when none is given.
+
+    Args:
+        turns: years after which low income turns; see :meth:`Geography.turning`.
 
     Raises:
         UsageError: Z-SYN-001 for an unknown code, Z-SYN-004 for a seed that cannot be used.
@@ -107,7 +114,8 @@ def scope_of(geography: Geography, seed: int, regions: Sequence[str] = ()) -> Sc
             code="Z-SYN-004",
             remedy="Choose one in that range.",
         )
-    return Scope(seed, tuple(regions), resolve_regions(geography, regions), geography)
+    atoms = resolve_regions(geography, regions)
+    return Scope(seed, tuple(regions), atoms, geography, tuple(sorted(set(turns))))
 
 
 def periods_between(contract: Contract, first_year: int, last_year: int) -> list[Period]:

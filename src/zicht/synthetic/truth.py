@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zicht.periods import Period
-from zicht.synthetic.facts import GROWTH_FROM, GROWTH_UNTIL, facts
+from zicht.synthetic.facts import GROWTH_FROM, GROWTH_UNTIL, facts, figure
 from zicht.synthetic.planning import Scope, Wanted
 from zicht.synthetic.world import World
 
@@ -111,6 +111,26 @@ class Truth:
             },
         }
 
+    def _turns(self) -> dict[str, Any]:
+        codes = {self.scope.geography.atoms[n].last_code for n in self.scope.atoms}
+        turning = self.scope.geography.turning(self.scope.seed, self.scope.turns)
+        n_years = int(figure("low_income_turn_years"))
+        return {
+            "what": "The share of households with a low income changes evenly to factor times it.",
+            "sources": ["tax_income", "uwv_svb"],
+            "division": self.scope.geography.years[-1],
+            "municipalities": {
+                code: {
+                    "as_before_until": turn.year,
+                    "until": turn.year + n_years,
+                    "factor": turn.factor,
+                    "direction": "rises" if turn.factor > 1 else "falls",
+                }
+                for code, turn in turning.items()
+                if code in codes
+            },
+        }
+
     def document(self) -> Mapping[str, Any]:
         """What was planted in the sources that were made, as it is written to a file."""
         planted = {
@@ -119,6 +139,8 @@ class Truth:
             "passed_on": self._passed_on(),
             "homes_and_no_means": self._homes(),
         }
+        if self.scope.turns:
+            planted["low_income_turns"] = self._turns()
         return {
             "seed": self.scope.seed,
             "regions": list(self.scope.regions),

@@ -13,12 +13,14 @@ import duckdb
 from zicht.errors import ConfigurationError
 from zicht.periods import Period
 from zicht.sql import literal
-from zicht.synthetic.facts import GROWTH_FROM, GROWTH_UNTIL, facts
+from zicht.synthetic.facts import GROWTH_FROM, GROWTH_UNTIL, facts, figure
 from zicht.synthetic.geography import PERSONS_PER_CLUSTER
 from zicht.synthetic.planning import Scope
 
 PART = 250_000
 """Inhabitants of a part: enough to outweigh what each part costs, few enough for little memory."""
+NEVER = 9999
+"""The year after which low income turns where it does not."""
 
 
 @cache
@@ -71,6 +73,9 @@ class World:
         self.connection.execute("set enable_progress_bar = false")
         self.set(seed=scope.seed, growth_from=GROWTH_FROM, growth_until=GROWTH_UNTIL, **facts())
         self.connection.execute(sql("macros"))
+        if scope.turns:
+            self._set_turns()
+            self.connection.execute(sql("turns"))
 
     def close(self) -> None:
         """Forgets everything."""
@@ -80,6 +85,22 @@ class World:
         """Sets variables that the SQL reads."""
         for name, value in values.items():
             self.connection.execute(f"set variable {name} = ?", [value])
+
+    def _set_turns(self) -> None:
+        """Of every atom the year after which low income turns, and to what share of those who may.
+
+        Those with a low income for many years stay what they are, so the others change by more.
+        """
+        long, short = figure("long_low_income_share"), figure("low_income_share")
+        every = long + (1 - long) * short
+        turning = self.scope.geography.turning(self.scope.seed, self.scope.turns)
+        turns = [turning.get(atom.last_code) for atom in self.scope.geography.atoms]
+        self.set(
+            turn_year=[turn.year if turn else NEVER for turn in turns],
+            turn_share=[
+                (turn.factor * every - long) / (1 - long) if turn else short for turn in turns
+            ],
+        )
 
     def _codes(self, period: Period) -> tuple[tuple[int, str], ...]:
         atoms = self.scope.geography.atoms

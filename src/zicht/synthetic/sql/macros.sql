@@ -108,11 +108,12 @@ create macro is_held(c) as draw(c // 5, 'held') < getvariable('held_share');
 create macro is_owned(premises) as
     draw(premises, 'tenure') < getvariable('owner_share')[premises % 32 // 3 + 1];
 
--- Low income: since which year, or null. Some stay poor, some are for three years.
+-- Low income: since which year, or null. Some stay poor, some are for three years. Where it turns, turns.sql
+-- says so, and looks at the atom and the cluster.
 create macro poor_block(household) as
     (getvariable('year') + pick(household, 'poor from', 3)) // 3;
 
-create macro poor_since(household) as
+create macro poor_since(household, atom, c) as
     case
         when draw(household, 'long poor') < getvariable('long_low_income_share')
             then 2004 + pick(household, 'long poor since', 8)
@@ -151,7 +152,7 @@ create macro offence(n) as
     ];
 
 -- Income of a person in a year, before the household is looked at.
-create macro person_income(person, age, household, is_planted) as
+create macro person_income(person, age, household, atom, c, is_planted) as
     case
         when age < 16 then 0
         when is_planted then (6000 * draw(person, 'no means'))::bigint
@@ -160,7 +161,7 @@ create macro person_income(person, age, household, is_planted) as
                 when age < 25 then 0.30
                 when age < 67 then 1.15
                 else 0.80
-            end * if(poor_since(household) is null, 1, 0.4)
+            end * if(poor_since(household, atom, c) is null, 1, 0.4)
         )::bigint
     end;
 

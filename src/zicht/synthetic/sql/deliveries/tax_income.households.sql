@@ -1,6 +1,6 @@
 -- Income at the disposal of the household; who has a low income stays below the limit, others above.
 with earned as (
-    select household, sum(person_income(person, age, household, false)) as income
+    select household, sum(person_income(person, age, household, atom, c, false)) as income
     from person
     group by household
 ),
@@ -9,7 +9,9 @@ limited as (
     select
         person.household, person.code, n_persons, income,
         holder.household is not null as is_planted,
-        if(holder.household is not null, getvariable('year') - 3, poor_since(person.household)) as since,
+        if(
+            holder.household is not null, getvariable('year') - 3, poor_since(person.household, person.atom, person.c)
+        ) as since,
         getvariable('low_income_limit') * (0.62 + 0.38 * greatest(n_adults, 1) + 0.21 * n_children) as low_limit
     from person
     inner join household on household.household = person.household and household.head = person.person

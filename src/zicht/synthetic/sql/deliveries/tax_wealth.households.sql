@@ -2,7 +2,7 @@
 with held as (
     select
         person.household, person.code, person.age, holder.household is not null as is_planted,
-        poor_since(person.household) is not null as is_poor,
+        poor_since(person.household, person.atom, person.c) is not null as is_poor,
         if(premises.tenure = 'owner', premises.woz_value, 0) as home
     from person
     inner join household on household.household = person.household and household.head = person.person

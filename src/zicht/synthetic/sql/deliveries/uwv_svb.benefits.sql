@@ -45,11 +45,11 @@ every as (
     where age >= 45 and draw(person, 'anw') < getvariable('anw_share')
     union all
     select person, household, code, 'participatiewet', 700 + 650 * draw(household, 'assistance amount'),
-        make_date(poor_since(household)::integer, 1, 1)
+        make_date(poor_since(household, atom, c)::integer, 1, 1)
     from working
     where
         not at_home and stage < 9 and draw(household, 'assistance') < getvariable('assistance_share')
-        and poor_since(household) is not null
+        and poor_since(household, atom, c) is not null
 )
 
 select
