@@ -87,8 +87,8 @@ bench-forecast: setup ## forecasts of the open series judged at every past momen
 	$(RUN) python bench/forecast.py open
 	$(RUN) python bench/forecast.py size
 
-bench-nowcast: setup ## a planted change in slope of low income, seen before the tax data comes (REGIONS="PV29")
-	$(RUN) python bench/nowcast.py $(REGIONS)
+bench-nowcast: setup ## planted changes in slope that forecasts see before the tax data comes (SEEDS="7 8 9")
+	$(RUN) python bench/nowcast.py $(or $(SEEDS),7 8 9)
 
 up: setup ## Airflow with UI and scheduler on ZICHT_HOME, until Ctrl-C (PORT=8080)
 	@$(RUN) zicht up --port $(or $(PORT),8080)

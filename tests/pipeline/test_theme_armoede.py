@@ -147,6 +147,17 @@ def test_every_cell_is_what_the_deliveries_hold(
         ]
 
 
+def test_persons_on_assistance_are_those_of_december(themes: Themes) -> None:
+    december = delivered(themes, "uwv_svb", "benefits", f"{YEAR}-12")
+    assisted = december[december["benefit_type"] == "participatiewet"]
+    found = assisted.groupby("municipality_code")["person_key"].nunique()
+    assert themes.rows(
+        "select region_code, reference_period, value, denominator "
+        "from mart_armoede__persons_on_assistance order by all"
+    ) == [(place, str(YEAR), n, None) for place, n in sorted(found.items())]
+    assert len(found) == 2
+
+
 def test_low_income_has_parts_that_fit_into_it(themes: Themes) -> None:
     """Long-term and without a benefit are part of it; children with it are of its households."""
     whole = dict(themes.rows("select region_code, value from mart_armoede__low_income_households"))

@@ -88,7 +88,8 @@ class _Job:
             other.indicator.id: aligned(self.panel, other, figures(other), columns)
             for other in self.others
         }
-        return lead(self.panel, own, column, self.horizons, laid) if laid else None
+        steps = {other.indicator.id: other.indicator.resolution for other in self.others}
+        return lead(self.panel, own, column, self.horizons, laid, steps) if laid else None
 
     def lead_then(self) -> Lead:
         """What was suggested when a period was the newest one."""

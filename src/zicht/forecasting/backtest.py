@@ -257,7 +257,7 @@ def choose(
 
     The better baseline, unless another beat it by :data:`LEAST_GAIN` over :data:`LEAST_JUDGED`
     moments or more. With fewer moments the method of the horizon before, unless a baseline was
-    better at those that there are. All are compared over the same moments.
+    better at those that there are. Each is held against the baselines over the same moments.
 
     Args:
         column: the newest period of the moment of choosing.
@@ -271,14 +271,21 @@ def choose(
     shared = set.intersection(*(known.get(name, set()) for name in BASELINES))
     if not shared:
         return nearer or BASELINES[0]
-    score = {
-        name: cases[name, horizon].mean_wis(sorted(shared), rows)
-        for name, columns in known.items()
-        if columns >= shared
-    }
-    baseline = min(BASELINES, key=lambda name: score[name])
+
+    def score(name: str, moments: set[int]) -> float:
+        return cases[name, horizon].mean_wis(sorted(moments), rows)
+
+    def relative(name: str) -> float:
+        """Against the better baseline, over the moments at which all three were judged."""
+        moments = shared & known.get(name, set())
+        if not moments:
+            return np.inf
+        best = min(score(baseline, moments) for baseline in BASELINES)
+        return score(name, moments) / best if best > 0 else np.inf
+
+    baseline = min(BASELINES, key=lambda name: score(name, shared))
     if len(shared) < LEAST_JUDGED:
-        is_good = nearer is not None and score.get(nearer, np.inf) < score[baseline]
-        return nearer if is_good else baseline
-    best = min(sorted(score), key=lambda name: score[name])
-    return best if score[best] < (1 - LEAST_GAIN) * score[baseline] else baseline
+        return nearer if nearer is not None and relative(nearer) < 1 else baseline
+    judged = [name for name in sorted(known) if len(shared & known[name]) >= LEAST_JUDGED]
+    best = min(judged, key=relative)
+    return best if relative(best) < 1 - LEAST_GAIN else baseline

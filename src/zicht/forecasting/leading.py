@@ -24,6 +24,8 @@ _MOST_GROWTH = (-0.5, 1.0)
 """No series is believed to halve or double from what another one did."""
 _STRANGE = (0.01, 0.99)
 """Changes beyond these quantiles are drawn in to them."""
+_OTHER_NOISE = 0.03
+"""Relative change of a figure that means nothing, apart from its rounding."""
 
 
 def informers(panel: Panel, others: Sequence[Panel]) -> list[Panel]:
@@ -83,62 +85,120 @@ def growth(values: Floats, start: int, horizon: int) -> Floats:
     return np.where(safe, after / np.where(safe, before, 1.0) - 1.0, np.nan)
 
 
+def momentum(values: Floats, column: int, horizon: int) -> Floats:
+    """Growth from a column on if the mean step until there goes on; 0 without one; (regions)."""
+    shown = np.isfinite(values[:, : column + 1])
+    first = shown.argmax(axis=1)
+    steps = column - first
+    newest = values[:, column]
+    safe = (steps > 0) & np.isfinite(newest) & (newest > 0)
+    step = (newest - values[np.arange(len(values)), first]) / np.maximum(steps, 1)
+    return np.where(safe, horizon * step / np.where(safe, newest, 1.0), 0.0)
+
+
+def weights(own: Floats, other: Floats, steps: tuple[float, float]) -> Floats:
+    """How much a change from two figures tells, by their rounding; shape (regions).
+
+    A figure that is rounded to a step has a variance of a twelfth of its square, and a change has
+    two figures. The growth of a small one is mostly rounding.
+
+    Args:
+        steps: in which figures of both are published.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rounding = ((steps[0] / own) ** 2 + (steps[1] / other) ** 2) / 6
+    return np.where(np.isfinite(rounding), 1.0 / (rounding + _OTHER_NOISE**2), 0.0)
+
+
 @dataclass(frozen=True)
 class _Fit:
-    start: float
-    slope: float
-    correlation: float
+    """How growth follows from that of another indicator and from the own mean step so far.
+
+    Attributes:
+        terms: constant, growth of the other, own momentum.
+        explained: share of the variance.
+    """
+
+    terms: Floats
+    explained: float
 
 
-def _fit(own: Floats, other: Floats, column: int, horizon: int, local: Flags) -> _Fit | None:
+def _fit(
+    own: Floats,
+    other: Floats,
+    column: int,
+    horizon: int,
+    local: Flags,
+    steps: tuple[float, float],
+) -> _Fit | None:
     """How changes go together, over all municipalities and periods up to a column."""
-    x_parts, y_parts = [], []
+    parts = []
     for start in range(column - horizon + 1):
-        x, y = growth(other, start, horizon)[local], growth(own, start, horizon)[local]
-        both = np.isfinite(x) & np.isfinite(y)
-        if both.any():
-            x_parts.append(x[both])
-            y_parts.append(y[both])
-    if len(x_parts) < LEAST_STARTS:
+        part = np.stack(
+            [
+                growth(own, start, horizon),
+                growth(other, start, horizon),
+                momentum(own, start, horizon),
+                weights(own[:, start], other[:, start], steps),
+            ]
+        )[:, local]
+        part = part[:, np.isfinite(part).all(axis=0)]
+        if part.size:
+            parts.append(part)
+    if len(parts) < LEAST_STARTS:
         return None
-    x, y = np.concatenate(x_parts), np.concatenate(y_parts)
-    if len(x) < LEAST_PAIRS:
+    y, x, before, weight = np.concatenate(parts, axis=1)
+    if len(y) < LEAST_PAIRS:
         return None
-    x, y = (np.clip(one, *np.quantile(one, _STRANGE)) for one in (x, y))
+    y, x, before = (np.clip(one, *np.quantile(one, _STRANGE)) for one in (y, x, before))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    slope, start_at = np.polyfit(x, y, 1)
-    return _Fit(float(start_at), float(slope), float(np.corrcoef(x, y)[0, 1]))
+    root = np.sqrt(weight)
+    causes = np.stack([np.ones(len(y)), x, before], axis=1)
+    terms = np.linalg.lstsq(causes * root[:, None], y * root, rcond=None)[0]
+    left = np.average((y - causes @ terms) ** 2, weights=weight)
+    spread = np.average((y - np.average(y, weights=weight)) ** 2, weights=weight)
+    return _Fit(terms, float(1 - left / spread))
 
 
 def lead(
-    panel: Panel, own: Floats, column: int, horizons: int, others: Mapping[str, Floats]
+    panel: Panel,
+    own: Floats,
+    column: int,
+    horizons: int,
+    others: Mapping[str, Floats],
+    steps: Mapping[str, float],
 ) -> Floats | None:
     """Growth of each series since its newest period that others suggest; (regions, horizons).
 
-    Per horizon, of the indicators that reach so far, the one that went along with this one most
-    closely until then. A region where that one is hidden is held to have moved as the others did.
+    Per horizon, of the indicators that reach so far, the one that explained most until then,
+    beside the series' own mean step. A region where that one is hidden is held to have moved as
+    the others did.
 
     Args:
         own: figures since the last break, up to ``column``.
         others: per indicator its figures, laid beside these by :func:`aligned`.
+        steps: per indicator the step in which its figures are published.
     """
     local = np.array([level == "municipality" for level in panel.levels])
     local = local if local.any() else np.ones(len(panel.levels), dtype=bool)
     found = np.full((len(own), horizons), np.nan)
     for horizon in range(1, horizons + 1):
         best: tuple[float, Floats] | None = None
-        for _, values in sorted(others.items()):
+        before = momentum(own, column, horizon)
+        for name, values in sorted(others.items()):
             if column + horizon >= values.shape[1]:
                 continue
             moved = growth(values, column, horizon)
             if not np.isfinite(moved[local]).any():
                 continue
-            fit = _fit(own, values, column, horizon, local)
-            if fit is None or (best is not None and abs(fit.correlation) <= best[0]):
+            both = (panel.indicator.resolution, steps[name])
+            fit = _fit(own, values, column, horizon, local, both)
+            if fit is None or (best is not None and fit.explained <= best[0]):
                 continue
             moved = np.where(np.isfinite(moved), moved, np.nanmedian(moved[local]))
-            best = (abs(fit.correlation), np.clip(fit.start + fit.slope * moved, *_MOST_GROWTH))
+            causes = np.stack([np.ones(len(moved)), moved, before], axis=1)
+            best = (fit.explained, np.clip(causes @ fit.terms, *_MOST_GROWTH))
         if best is not None:
             found[:, horizon - 1] = best[1]
     return found if np.isfinite(found).any() else None

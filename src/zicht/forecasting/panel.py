@@ -129,7 +129,9 @@ def midnight(day: date) -> datetime:
 _INDICATORS = """
     select indicator_id, theme, unit, coalesce(decimals, 0), denominator is null
             and unit = 'number' as adds_up,
-        greatest(power(10.0, -coalesce(decimals, 0)), coalesce(rounding_base, 0)) as resolution,
+        greatest(
+            power(10.0, -coalesce(decimals, 0)), case when adds_up then rounding_base else 0 end
+        ) as resolution,
         sources
     from indicators where kind <> 'modelled'
     order by indicator_id
