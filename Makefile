@@ -27,10 +27,10 @@ demo: setup ## sample deliveries through the real DAGs to a release, in ZICHT_HO
 	@$(RUN) zicht demo
 
 test: setup postgresql ## all tests
-	$(RUN) pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## tests without Airflow services
-	$(RUN) pytest -n 3 --dist loadgroup --no-loadscope-reorder tests/unit tests/pipeline tests/fault
+	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder tests/unit tests/pipeline tests/fault
 
 test-service: setup postgresql ## tests with a real scheduler, and what docker-compose.yml says, natively
 	$(RUN) pytest tests/service

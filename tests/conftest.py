@@ -7,8 +7,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # What Hypothesis remembers is no part of the project.
 os.environ.setdefault(
@@ -19,18 +21,30 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support import drop_sample, run_refresh, settings_at, take_in_all
 from zicht.settings import Settings
 
+ALL_THEMES = (
+    "test_coverage_marts.py",
+    *(f"test_theme_{name}.py" for name in ("armoede", "drugs", "rechtspersonen", "vastgoed")),
+)
+"""Files of which the tests rest on the figures of all themes, which take a minute to build."""
 
-@pytest.hookimpl(tryfirst=True)
+
+class _ByFile(LoadFileScheduling):
+    """A file is one worker's, and so are all files that rest on the same figures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = super()._split_scope(nodeid)
+        return "themes" if Path(scope).name in ALL_THEMES else scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    """Who works on what."""
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who works on what: long ones first, and nothing that takes a minute to build twice.
-
-    A file is one worker's, and so are all tests on the figures of all themes. The tests with a real
-    scheduler wait most of their time, so they begin while there is other work to do beside them.
-    """
+    """Tests with a real scheduler wait most of their time: they begin while there is other work."""
     items.sort(key=lambda item: "service" not in item.path.parts)
-    for item in items:
-        builds_themes = "themes" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("themes" if builds_themes else str(item.path)))
 
 
 @pytest.fixture(autouse=True)
