@@ -18,6 +18,7 @@ from zicht.releases.forecasts import (
     FORECASTS,
     PAST,
     copy_with_forecasts,
+    count_forecasts,
     differences,
     make_forecasts,
     make_past,
@@ -82,7 +83,7 @@ def forecast(settings: Settings, run_id: str, clock: Clock, say: Say) -> None:
         make_past(published, schema, previous)
         checkpoint("refresh-forecast-made")
         copy_with_forecasts(folder, partial, published, schema)
-        n_made, n_past = count_rows(published, FORECASTS), count_rows(published, PAST)
+        n_made, n_past = count_forecasts(published), count_rows(published, PAST)
     # From here on the copy is the candidate: who comes after a crash puts it in its place.
     files = describe_files(partial)
     write_json(run_folder(settings, run_id) / "candidate.json", {**candidate, "files": files})
@@ -118,7 +119,7 @@ def make_again(
         found = pd.DataFrame(
             differences(published, database, schema), columns=_COLUMNS, dtype="str"
         )
-        n_made = count_rows(published, FORECASTS)
+        n_made = count_forecasts(published)
     with duckdb.connect() as connection:
         connection.register("found", found)
         target = literal(str(run_folder(settings, run_id) / REMADE))

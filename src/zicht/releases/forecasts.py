@@ -111,6 +111,12 @@ def make_forecasts(
     )
 
 
+def count_forecasts(made: duckdb.DuckDBPyConnection) -> int:
+    """How many there are; rows that only say why there is none do not count."""
+    row = made.execute(f"select count(point) from {FORECASTS}").fetchone()
+    return int(row[0]) if row else 0
+
+
 # What earlier releases gave and this one does not give any more, each once.
 _TOLD = """
 create temp table told as
