@@ -15,7 +15,6 @@ from zicht.errors import ReleaseError
 from zicht.files import hidden_beside, move_folder, remove_tree, write_json
 from zicht.refresh.run import Say, ending, read_candidate, read_state, run_folder
 from zicht.releases.forecasts import (
-    FORECASTS,
     PAST,
     copy_with_forecasts,
     count_forecasts,
