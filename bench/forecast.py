@@ -178,7 +178,7 @@ def made_up(regions: pd.DataFrame, n: int) -> duckdb.DuckDBPyConnection:
     made.register("cells", every)
     made.execute(
         "create table observations as select c.*, r.region_level, 'total' as breakdown, "
-        "timestamptz '2026-01-01 00:00:00+00' as known_at, 60 as lag_days "
+        "timestamptz '2026-01-01 00:00:00+00' as known_at, 60 as lag_days, 'A' as obs_status "
         "from cells as c inner join regions as r using (region_code)"
     )
     made.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def release(
     regions: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
     lags: Mapping[str, int] | None = None,
+    hidden: Container[tuple[str, str]] = (),
     unit: str = "number",
 ) -> duckdb.DuckDBPyConnection:
     """The tables of a release that forecasts are made of."""
@@ -56,7 +57,7 @@ def release(
     made.execute(
         "create table observations (indicator_id varchar, region_code varchar, "
         "region_level varchar, breakdown varchar, reference_period varchar, "
-        "known_at timestamptz, value double, lag_days integer)"
+        "known_at timestamptz, value double, lag_days integer, obs_status varchar)"
     )
     made.execute(
         "create table indicators (indicator_id varchar, theme varchar, unit varchar, "
@@ -74,11 +75,12 @@ def release(
                 (known_at or {}).get((region, period), NOW),
                 value,
                 (lags or {}).get(name, 60),
+                "Q" if (region, period) in hidden else "O" if value is None else "A",
             )
             for region, figures in own.items()
             for period, value in figures.items()
         ]
-        made.executemany("insert into observations values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        made.executemany("insert into observations values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     made.execute(
         "create table revisions (indicator_id varchar, region_code varchar, breakdown varchar, "
         "reference_period varchar, known_at timestamptz, value double)"
@@ -279,6 +281,14 @@ class TestForecast:
         rows = forecast(release({"a": series}), NOW).forecasts
         assert rows["last_period"].unique().tolist() == ["2023"]
         assert rows["reference_period"].unique().tolist() == ["2024", "2025", "2026"]
+
+    def test_a_period_that_is_hidden_everywhere_is_not(self) -> None:
+        series = {region: {**figures, "2024": None} for region, figures in wandering().items()}
+        made = release({"a": series}, hidden={(region, "2024") for region in series})
+        rows = forecast(made, NOW).forecasts
+        assert rows["last_period"].unique().tolist() == ["2023"]
+        assert rows["reference_period"].unique().tolist() == ["2025", "2026"]
+        assert rows["horizon"].unique().tolist() == [2, 3]
 
     def test_what_all_do_is_found_and_beats_both_baselines(self) -> None:
         found = forecast(release({"a": wandering()}), NOW)

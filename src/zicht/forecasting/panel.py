@@ -150,11 +150,12 @@ def read_indicators(published: duckdb.DuckDBPyConnection) -> list[Indicator]:
 
 # A value that was replaced is known from the revisions; what never changed only from observations.
 _CELLS = f"""
-    select region_code, region_level, reference_period, known_at, value, lag_days
+    select region_code, region_level, reference_period, known_at, value, lag_days,
+        obs_status = 'Q' as is_hidden
     from observations
     where indicator_id = $1 and breakdown = '{TOTAL}'
     union all
-    select r.region_code, o.region_level, r.reference_period, r.known_at, r.value, null
+    select r.region_code, o.region_level, r.reference_period, r.known_at, r.value, null, false
     from revisions as r
     inner join observations as o
         using (indicator_id, region_code, breakdown, reference_period)
@@ -204,14 +205,15 @@ def make_panel(
 
     Args:
         cells: ``region_code``, ``region_level``, ``reference_period``, ``known_at``, ``value``,
-            ``lag_days``; the successive values of a cell in the order of ``known_at``. At least one
-            has a value.
+            ``lag_days``, ``is_hidden``; the successive values of a cell in the order of
+            ``known_at``. At least one has a value.
         codes: per period what broke for the whole indicator.
         jumps: region and period of a source of which coverage jumped.
     """
-    # A period that is only awaited, of which nobody has a figure yet, is one to forecast.
-    shown = {Period.parse(text) for text in cells.loc[cells["value"].notna(), "reference_period"]}
-    cells = cells[[Period.parse(text) <= max(shown) for text in cells["reference_period"]]]
+    # A period that all regions wait for is one to forecast; one that is hidden is not.
+    is_there = cells["value"].notna() | cells["is_hidden"]
+    newest = max(Period.parse(text) for text in cells.loc[is_there, "reference_period"])
+    cells = cells[[Period.parse(text) <= newest for text in cells["reference_period"]]]
     there = sorted({Period.parse(text) for text in cells["reference_period"].unique()})
     periods = [there[0]]
     while periods[-1] < there[-1]:
@@ -244,8 +246,7 @@ def make_panel(
     dated = tuple(
         place + 1 == len(came) or moment < came[place + 1] for place, moment in enumerate(came)
     )
-    newest = cells[cells["reference_period"] == str(periods[-1])]
-    lags = newest["lag_days"].dropna()
+    lags = cells.loc[cells["reference_period"] == str(newest), "lag_days"].dropna()
     return Panel(
         indicator,
         tuple(regions),
