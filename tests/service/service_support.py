@@ -14,6 +14,9 @@ from typing import Any
 from zicht.orchestration.environment import airflow_environment
 from zicht.settings import Settings
 
+PATIENCE = 600
+"""Seconds after which what was awaited will not come."""
+
 
 def until(what: str, condition: Callable[[], Any], patience: float, why: Callable[[], str]) -> Any:
     """Polls until ``condition`` gives something true, and returns it."""

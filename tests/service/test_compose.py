@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from compose_file import read_compose, read_dockerfile, read_env_file
 from compose_machine import Machine, can_isolate, postgres_folder, running
-from service_support import until
+from service_support import PATIENCE, until
 
 from support import PROJECT, drop_sample
 from zicht.settings import Settings
@@ -47,7 +47,7 @@ def test_a_delivery_becomes_a_release(tmp_path: Path) -> None:
     compose = read_compose(PROJECT / "docker-compose.yml", _variables())
     image = read_dockerfile(PROJECT / "Dockerfile")
     with running(compose, image, PROJECT, base, isolated=isolated) as machine:
-        states = machine.wait_healthy(patience=300)
+        states = machine.wait_healthy(PATIENCE)
         assert states.pop("airflow-init") == "done"
         assert set(states.values()) == {"healthy"}
 
@@ -57,7 +57,7 @@ def test_a_delivery_becomes_a_release(tmp_path: Path) -> None:
         _hand_over(made, machine, (uid, gid) if isolated else None)
 
         document = machine.volume("state") / "releases" / "current" / "release.json"
-        until("a release", document.exists, 240, machine.tail)
+        until("a release", document.exists, PATIENCE, machine.tail)
         release = json.loads(document.read_text())
         assert {(one["source"], one["reference_period"]) for one in release["inputs"]} == {
             ("cbs_crime", "2023")

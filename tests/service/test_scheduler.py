@@ -12,16 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from service_support import until
+from service_support import PATIENCE, until
 
 from support import NOW, PROJECT, drop_sample, parquet_bytes, zicht
 from zicht.errors import BusyError
 from zicht.orchestration.environment import airflow_home
 from zicht.orchestration.local import airflow_running, scheduler_is_alive
 from zicht.settings import Settings
-
-PATIENCE = 600
-"""Seconds after which what was awaited will not come."""
 
 
 def _free_ports() -> int:
