@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -149,11 +150,14 @@ def _plan_json(
 
 def planned_catalogue(settings: Settings, say: Say) -> Catalogue:
     """The catalogue, with geography hashed as it looks from the geography year."""
+
+    @cache
+    def digest(path: str) -> str:
+        # Nearly every model rests on the same few seeds.
+        return seed_digest(settings.dbt_project / path, settings.geo_year)
+
     return read_catalogue(
-        read_manifest(settings, say),
-        lambda seed: seed_digest(
-            settings.dbt_project / seed["original_file_path"], settings.geo_year
-        ),
+        read_manifest(settings, say), lambda seed: digest(seed["original_file_path"])
     )
 
 
